@@ -1,0 +1,14 @@
+// Everything of librt.
+#pragma once
+
+#include <librt/artifact.hpp>
+#include <librt/buffer.hpp>
+#include <librt/cache.hpp>
+#include <librt/error.hpp>
+#include <librt/export.hpp>
+#include <librt/kernel.hpp>
+#include <librt/options.hpp>
+#include <librt/runtime.hpp>
+#include <librt/spec.hpp>
+#include <librt/types.hpp>
+#include <librt/version.hpp>

@@ -1,0 +1,101 @@
+// The entry point: specs in, kernels out.
+#pragma once
+
+#include <librt/artifact.hpp>
+#include <librt/buffer.hpp>
+#include <librt/export.hpp>
+#include <librt/kernel.hpp>
+#include <librt/options.hpp>
+#include <librt/spec.hpp>
+#include <librt/types.hpp>
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+
+namespace librt {
+
+namespace detail {
+struct RuntimeImpl;
+}
+
+/// What the device in use is.
+struct DeviceInfo {
+  std::string name{};                 ///< "NVIDIA H200", "virtual:sm_80"
+  Arch arch{};                        ///< what get() compiles for
+  int num_sms = 0;
+  int shared_bytes_per_block = 0;     ///< opt-in maximum
+  bool is_virtual = false;
+};
+
+/// Counts since the Runtime was made.
+struct RuntimeStats {
+  std::uint64_t lookups = 0;
+  std::uint64_t memory_hits = 0;
+  std::uint64_t disk_hits = 0;
+  std::uint64_t compiled = 0;
+  std::uint64_t failed = 0;
+  std::uint64_t corrupt = 0;          ///< entries that were on disk and could not be used
+  std::uint64_t publish_failed = 0;   ///< compiled, used, but not written to disk
+};
+
+/// Making one touches neither a GPU nor NVRTC: the device is opened by the first call that needs it, NVRTC by the first
+/// miss. Movable; all const-free members below are thread safe and may run side by side. Kernels and Buffers may
+/// outlive it.
+class LIBRT_API Runtime {
+ public:
+  explicit Runtime(Options options = Options::from_env());
+  ~Runtime();
+  Runtime(Runtime&&) noexcept;
+  Runtime& operator=(Runtime&&) noexcept;
+
+  /// The specialization for the device in use, loaded: from memory, from disk, or compiled (and then cached). Includes
+  /// the kernel that merges splits. Threads that ask for the same spec at once share one compile.
+  /// Throws Error: invalid_argument, no_device, no_nvrtc, compile_failed, unsupported, driver.
+  Kernel get(const Spec& spec);
+
+  /// The specialization for any architecture that NVRTC supports. Needs no device.
+  Artifact compile(const Spec& spec, const Arch& arch);
+
+  /// As compile(), for the kernel that merges the splits of a spec's results.
+  Artifact compile_merge(const Spec& spec, const Arch& arch);
+
+  /// The text of the program that compile() would hand to NVRTC. Needs neither NVRTC nor a device.
+  std::string source(const Spec& spec, const Arch& arch) const;
+
+  /// Loads an Artifact made by compile(spec, ...) on the device in use. On the virtual device its PTX is run. The merge
+  /// kernel is fetched by the first plan that needs it.
+  Kernel load(const Spec& spec, Artifact artifact);
+
+  /// Opens the device if that has not happened yet.
+  DeviceInfo device();
+
+  Buffer allocate(std::size_t bytes);
+  /// Copies to / from device memory and waits. `offset` counts bytes from the start of the buffer.
+  void upload(const Buffer& to, std::span<const std::byte> from, std::size_t offset = 0);
+  void download(std::span<std::byte> to, const Buffer& from, std::size_t offset = 0);
+
+  /// Makes a buffer of the size of `from` and copies it there.
+  template <class T>
+  Buffer upload(std::span<const T> from) {
+    Buffer buffer = allocate(from.size_bytes());
+    upload(buffer, std::as_bytes(from));
+    return buffer;
+  }
+
+  /// Waits for all work on the device.
+  void synchronize();
+
+  /// Forgets the in-memory map of compiled kernels; the disk and live Kernels are untouched.
+  void drop_memory_cache();
+
+  RuntimeStats stats() const;
+  const Options& options() const noexcept;
+
+ private:
+  std::unique_ptr<detail::RuntimeImpl> impl_;
+};
+
+}  // namespace librt

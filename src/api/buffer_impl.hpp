@@ -1,0 +1,26 @@
+// What a Buffer holds.
+#pragma once
+
+#include <cstddef>
+#include <memory>
+#include <utility>
+
+#include "src/device/device.hpp"
+
+namespace librt::detail {
+
+struct BufferImpl {
+  BufferImpl(std::shared_ptr<device::Device> owner, std::size_t size)
+      : device(std::move(owner)), address(size == 0 ? 0 : device->allocate(size)), bytes(size) {}
+  ~BufferImpl() {
+    if (address != 0) device->release(address);
+  }
+  BufferImpl(const BufferImpl&) = delete;
+  BufferImpl& operator=(const BufferImpl&) = delete;
+
+  std::shared_ptr<device::Device> device;
+  device::Address address;
+  std::size_t bytes;
+};
+
+}  // namespace librt::detail

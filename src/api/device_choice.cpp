@@ -1,0 +1,48 @@
+#include "src/api/device_choice.hpp"
+
+#include <librt/error.hpp>
+
+#include <fmt/format.h>
+
+#include <charconv>
+
+namespace librt::api {
+namespace {
+
+[[noreturn]] void refuse(std::string_view text) {
+  throw Error(ErrorCode::invalid_argument,
+              fmt::format("device \"{}\" is not known; allowed: cuda:N, virtual, virtual:sm_XX", text));
+}
+
+}  // namespace
+
+DeviceChoice parse_device(std::string_view text) {
+  constexpr std::string_view kCuda = "cuda:";
+  constexpr std::string_view kVirtual = "virtual:";
+  DeviceChoice choice;
+  if (text.starts_with(kCuda)) {
+    const std::string_view number = text.substr(kCuda.size());
+    const auto [end, error] = std::from_chars(number.data(), number.data() + number.size(), choice.ordinal);
+    if (error != std::errc{} || end != number.data() + number.size() || choice.ordinal < 0) refuse(text);
+    return choice;
+  }
+  choice.is_virtual = true;
+  if (text == "virtual") return choice;
+  if (!text.starts_with(kVirtual)) refuse(text);
+  choice.arch = parse_arch(text.substr(kVirtual.size()));
+  if (choice.arch.ptx_only) refuse(text);
+  return choice;
+}
+
+std::shared_ptr<device::Device> open_device(const DeviceChoice& choice, unsigned virtual_threads) {
+  return choice.is_virtual ? device::open_virtual_device(choice.arch, virtual_threads)
+                           : device::open_cuda_device(choice.ordinal);
+}
+
+Arch compile_arch(const device::Properties& properties) {
+  Arch arch = properties.arch;
+  arch.ptx_only = properties.is_virtual;
+  return arch;
+}
+
+}  // namespace librt::api

@@ -1,0 +1,27 @@
+// The text of Options::device.
+#pragma once
+
+#include <librt/types.hpp>
+
+#include <memory>
+#include <string_view>
+
+#include "src/device/device.hpp"
+
+namespace librt::api {
+
+struct DeviceChoice {
+  bool is_virtual = false;
+  int ordinal = 0;  // of a GPU
+  Arch arch;        // of the virtual device
+};
+
+/// "cuda:N", "virtual" or "virtual:sm_XX". Throws Error(invalid_argument).
+DeviceChoice parse_device(std::string_view text);
+
+std::shared_ptr<device::Device> open_device(const DeviceChoice& choice, unsigned virtual_threads);
+
+/// What Runtime::get compiles for: PTX alone is half the compile time, and all that the virtual device needs.
+Arch compile_arch(const device::Properties& properties);
+
+}  // namespace librt::api

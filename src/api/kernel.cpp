@@ -1,0 +1,45 @@
+#include <librt/error.hpp>
+#include <librt/kernel.hpp>
+
+#include <algorithm>
+#include <utility>
+
+#include "kernels/tiles.h"
+#include "src/api/kernel_impl.hpp"
+#include "src/api/plan_impl.hpp"
+
+namespace librt {
+
+std::shared_ptr<const device::LoadedKernel> detail::KernelImpl::merge_kernel() const {
+  const std::lock_guard lock(merge_mutex);
+  if (!merge) merge = load_merge();
+  return merge;
+}
+
+Kernel::Kernel(std::shared_ptr<const detail::KernelImpl> impl) noexcept : impl_(std::move(impl)) {}
+Kernel::Kernel(const Kernel&) = default;
+Kernel::Kernel(Kernel&&) noexcept = default;
+Kernel& Kernel::operator=(const Kernel&) = default;
+Kernel& Kernel::operator=(Kernel&&) noexcept = default;
+Kernel::~Kernel() = default;
+
+const Spec& Kernel::spec() const noexcept {
+  return impl_->spec;
+}
+const Artifact& Kernel::artifact() const noexcept {
+  return *impl_->artifact;
+}
+
+Plan Kernel::plan(std::span<const std::int32_t> kv_indptr, std::span<const std::int32_t> kv_last_page_len,
+                  const PlanOptions& options) const {
+  const device::Properties& properties = impl_->device->properties();
+  const int blocks = tiles::blocks_per_multiprocessor(properties.arch.sm, impl_->artifact->shared_bytes);
+  detail::PlanImpl plan = api::make_plan(impl_->spec, {.kv_indptr = kv_indptr,
+                                                       .kv_last_page_len = kv_last_page_len,
+                                                       .split_pages = options.split_pages,
+                                                       .resident_blocks = properties.num_sms * std::max(blocks, 1)});
+  if (plan.num_split_requests > 0) plan.merge = impl_->merge_kernel();
+  return Plan(std::make_shared<const detail::PlanImpl>(std::move(plan)));
+}
+
+}  // namespace librt

@@ -1,0 +1,190 @@
+#include <librt/error.hpp>
+#include <librt/runtime.hpp>
+
+#include <fmt/format.h>
+
+#include <mutex>
+#include <utility>
+
+#include "src/api/buffer_impl.hpp"
+#include "src/api/compile_service.hpp"
+#include "src/api/device_choice.hpp"
+#include "src/api/kernel_impl.hpp"
+#include "src/api/spec_hash.hpp"
+#include "src/api/specialize.hpp"
+#include "src/cache/once_map.hpp"
+
+namespace librt {
+
+using SharedKernel = std::shared_ptr<const detail::KernelImpl>;
+
+struct detail::RuntimeImpl {
+  explicit RuntimeImpl(Options given)
+      : options(std::move(given)),
+        device_choice(api::parse_device(options.device)),
+        compiler(std::make_shared<api::CompileService>(options)) {}
+
+  std::shared_ptr<device::Device> open_device() {
+    const std::lock_guard lock(device_mutex);
+    if (!device) device = api::open_device(device_choice, options.virtual_threads);
+    return device;
+  }
+
+  Options options;
+  api::DeviceChoice device_choice;
+  std::shared_ptr<api::CompileService> compiler;  // shared with kernels, which may fetch their merge later
+  std::mutex device_mutex;
+  std::shared_ptr<device::Device> device;
+  cache::OnceMap<Spec, SharedKernel, api::SpecHash> kernels;
+};
+
+namespace {
+
+using LoadedPtr = std::shared_ptr<const device::LoadedKernel>;
+
+struct Loaded {
+  api::SharedArtifact artifact;
+  LoadedPtr kernel;
+};
+
+/// Bytes that were sound on disk and that the driver still refuses are compiled again once: they may be damaged in a
+/// way that no checksum shows, such as an older toolkit's.
+Loaded compile_and_load(api::CompileService& compiler, device::Device& device, const api::Specialized& specialized) {
+  const Arch arch = api::compile_arch(device.properties());
+  const api::Got got = compiler.get(specialized, arch);
+  try {
+    return {got.artifact, device.load(*got.artifact)};
+  } catch (const Error& error) {
+    if (got.artifact->origin != Origin::disk || error.code() != ErrorCode::driver) throw;
+    compiler.log()(LogLevel::warn, fmt::format("entry {} is compiled anew: {}", got.artifact->key, error.what()));
+  }
+  api::SharedArtifact fresh = compiler.recompile(specialized, arch);
+  LoadedPtr kernel = device.load(*fresh);
+  return {std::move(fresh), std::move(kernel)};
+}
+
+SharedKernel make_kernel(const Spec& spec, std::shared_ptr<device::Device> device,
+                         std::shared_ptr<api::CompileService> compiler, Loaded decode) {
+  auto kernel = std::make_shared<detail::KernelImpl>();
+  kernel->spec = spec;
+  kernel->artifact = std::move(decode.artifact);
+  kernel->decode = std::move(decode.kernel);
+  kernel->device = device;
+  kernel->load_merge = [spec, device = std::move(device), compiler = std::move(compiler)] {
+    const Arch arch = api::compile_arch(device->properties());
+    return compile_and_load(*compiler, *device, api::specialize_merge(spec, arch)).kernel;
+  };
+  return kernel;
+}
+
+/// Equal specs must meet in one slot of the map.
+Spec normalized(Spec spec) {
+  std::visit([](auto& one) { one.kv_dtype = one.kv_dtype.value_or(one.dtype); }, spec);
+  return spec;
+}
+
+void require_range(const Buffer& buffer, std::size_t bytes, std::size_t offset, const char* what) {
+  if (offset > buffer.size() || bytes > buffer.size() - offset) {
+    throw Error(ErrorCode::invalid_argument,
+                fmt::format("{} of {} bytes at offset {} does not fit a buffer of {} bytes", what, bytes, offset,
+                            buffer.size()));
+  }
+}
+
+}  // namespace
+
+Runtime::Runtime(Options options) : impl_(std::make_unique<detail::RuntimeImpl>(std::move(options))) {}
+Runtime::~Runtime() = default;
+Runtime::Runtime(Runtime&&) noexcept = default;
+Runtime& Runtime::operator=(Runtime&&) noexcept = default;
+
+Kernel Runtime::get(const Spec& wanted) {
+  validate(wanted);
+  const Spec spec = normalized(wanted);
+  auto result = impl_->kernels.get(spec, [&] {
+    const std::shared_ptr<device::Device> device = impl_->open_device();
+    const api::Specialized specialized = api::specialize(spec, api::compile_arch(device->properties()));
+    SharedKernel kernel =
+        make_kernel(spec, device, impl_->compiler, compile_and_load(*impl_->compiler, *device, specialized));
+    kernel->merge_kernel();
+    return kernel;
+  });
+  if (!result.made) impl_->compiler->count_memory_hit();
+  return Kernel(std::move(result.value));
+}
+
+Artifact Runtime::compile(const Spec& spec, const Arch& arch) {
+  const api::Got got = impl_->compiler->get(api::specialize(spec, arch), arch);
+  Artifact artifact = *got.artifact;
+  artifact.origin = got.origin;
+  return artifact;
+}
+
+Artifact Runtime::compile_merge(const Spec& spec, const Arch& arch) {
+  const api::Got got = impl_->compiler->get(api::specialize_merge(spec, arch), arch);
+  Artifact artifact = *got.artifact;
+  artifact.origin = got.origin;
+  return artifact;
+}
+
+std::string Runtime::source(const Spec& spec, const Arch& arch) const {
+  return jit::make_program(api::specialize(spec, arch).program, arch).source;
+}
+
+Kernel Runtime::load(const Spec& wanted, Artifact artifact) {
+  const Spec spec = normalized(wanted);
+  const api::Specialized expected = api::specialize(spec, artifact.arch);
+  if (artifact.spec != expected.program.spec_json || artifact.block_threads != expected.block_threads ||
+      artifact.shared_bytes != expected.shared_bytes) {
+    throw Error(ErrorCode::invalid_argument, fmt::format("the artifact was compiled for {}; {} needs {}", artifact.spec,
+                                                         to_string(spec), expected.program.spec_json));
+  }
+  const std::shared_ptr<device::Device> device = impl_->open_device();
+  auto shared = std::make_shared<const Artifact>(std::move(artifact));
+  LoadedPtr kernel = device->load(*shared);
+  return Kernel(make_kernel(spec, device, impl_->compiler, {std::move(shared), std::move(kernel)}));
+}
+
+DeviceInfo Runtime::device() {
+  const device::Properties& properties = impl_->open_device()->properties();
+  return {.name = properties.name,
+          .arch = api::compile_arch(properties),
+          .num_sms = properties.num_sms,
+          .shared_bytes_per_block = properties.shared_bytes_per_block,
+          .is_virtual = properties.is_virtual};
+}
+
+Buffer Runtime::allocate(std::size_t bytes) {
+  return Buffer(std::make_unique<detail::BufferImpl>(impl_->open_device(), bytes));
+}
+
+void Runtime::upload(const Buffer& to, std::span<const std::byte> from, std::size_t offset) {
+  require_range(to, from.size(), offset, "an upload");
+  if (from.empty()) return;
+  impl_->open_device()->upload(reinterpret_cast<std::uintptr_t>(to.data()) + offset, from);
+}
+
+void Runtime::download(std::span<std::byte> to, const Buffer& from, std::size_t offset) {
+  require_range(from, to.size(), offset, "a download");
+  if (to.empty()) return;
+  impl_->open_device()->download(to, reinterpret_cast<std::uintptr_t>(from.data()) + offset);
+}
+
+void Runtime::synchronize() {
+  impl_->open_device()->synchronize();
+}
+
+void Runtime::drop_memory_cache() {
+  impl_->kernels.clear();
+  impl_->compiler->drop_memory();
+}
+
+RuntimeStats Runtime::stats() const {
+  return impl_->compiler->stats();
+}
+
+const Options& Runtime::options() const noexcept {
+  return impl_->options;
+}
+
+}  // namespace librt

@@ -1,0 +1,200 @@
+#include <librt/error.hpp>
+#include <librt/spec.hpp>
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <array>
+#include <charconv>
+#include <map>
+#include <string>
+#include <vector>
+
+namespace librt {
+namespace {
+
+constexpr std::array kGqaHeadDims = {64, 80, 96, 128, 192, 256};
+constexpr int kMaxGroup = 16;
+constexpr int kMaxMlaHeads = 128;
+constexpr int kMaxPageSize = 65536;
+constexpr int kMaxHeads = 65535;  // of a grid's second dimension
+
+[[noreturn]] void refuse(std::string_view kernel, std::string_view field, int value, std::string_view allowed) {
+  throw Error(ErrorCode::invalid_argument,
+              fmt::format("{}: {}={} is not supported; allowed: {}", kernel, field, value, allowed));
+}
+
+void require_range(std::string_view kernel, std::string_view field, int value, int low, int high) {
+  if (value < low || value > high) refuse(kernel, field, value, fmt::format("{}..{}", low, high));
+}
+
+void require_same_dtype(std::string_view kernel, DType dtype, const std::optional<DType>& kv_dtype) {
+  if (kv_dtype && *kv_dtype != dtype) {
+    throw Error(ErrorCode::invalid_argument,
+                fmt::format("{}: kv_dtype={} is not supported with dtype={}; allowed: {}", kernel, to_string(*kv_dtype),
+                            to_string(dtype), to_string(dtype)));
+  }
+}
+
+/// The key=value pairs of one spec, taken out one by one so that what is left over can be named.
+class Fields {
+ public:
+  Fields(std::string_view kernel, std::map<std::string, std::string, std::less<>> values)
+      : kernel_(kernel), values_(std::move(values)) {}
+
+  int number(std::string_view name, std::optional<int> otherwise = {}) {
+    const std::optional<std::string> text = take(name, !otherwise);
+    if (!text) return *otherwise;
+    int value = 0;
+    const auto [end, error] = std::from_chars(text->data(), text->data() + text->size(), value);
+    if (error != std::errc{} || end != text->data() + text->size()) {
+      throw Error(ErrorCode::invalid_argument, fmt::format("{}: {}={} is not an integer", kernel_, name, *text));
+    }
+    return value;
+  }
+
+  std::optional<DType> dtype(std::string_view name, bool required) {
+    const std::optional<std::string> text = take(name, required);
+    if (!text) return {};
+    if (*text != "bf16" && *text != "f16") {
+      throw Error(ErrorCode::invalid_argument,
+                  fmt::format("{}: {}={} is not supported; allowed: bf16, f16", kernel_, name, *text));
+    }
+    return parse_dtype(*text);
+  }
+
+  void require_empty(std::string_view allowed) const {
+    if (values_.empty()) return;
+    throw Error(ErrorCode::invalid_argument, fmt::format("{}: {}={} is not a member of the spec; allowed: {}", kernel_,
+                                                         values_.begin()->first, values_.begin()->second, allowed));
+  }
+
+ private:
+  std::optional<std::string> take(std::string_view name, bool required) {
+    const auto found = values_.find(name);
+    if (found != values_.end()) {
+      std::string text = std::move(found->second);
+      values_.erase(found);
+      return text;
+    }
+    if (required) throw Error(ErrorCode::invalid_argument, fmt::format("{}: {} is missing", kernel_, name));
+    return {};
+  }
+
+  std::string kernel_;
+  std::map<std::string, std::string, std::less<>> values_;
+};
+
+std::vector<std::string> split_words(std::string_view text) {
+  std::vector<std::string> words;
+  constexpr std::string_view kSpace = " \t\r\n";
+  for (std::size_t at = text.find_first_not_of(kSpace); at != std::string_view::npos;) {
+    const std::size_t end = std::min(text.find_first_of(kSpace, at), text.size());
+    words.emplace_back(text.substr(at, end - at));
+    at = text.find_first_not_of(kSpace, end);
+  }
+  return words;
+}
+
+Fields read_fields(const std::vector<std::string>& words) {
+  std::map<std::string, std::string, std::less<>> values;
+  for (std::size_t i = 1; i < words.size(); ++i) {
+    const std::size_t equals = words[i].find('=');
+    if (equals == std::string::npos || equals == 0) {
+      throw Error(ErrorCode::invalid_argument,
+                  fmt::format("{}: \"{}\" is not of the form key=value", words[0], words[i]));
+    }
+    const auto [slot, fresh] = values.emplace(words[i].substr(0, equals), words[i].substr(equals + 1));
+    if (!fresh) throw Error(ErrorCode::invalid_argument, fmt::format("{}: {} is given twice", words[0], slot->first));
+  }
+  return Fields(words[0], std::move(values));
+}
+
+}  // namespace
+
+void validate(const GqaDecodeSpec& spec) {
+  constexpr std::string_view kKernel = "gqa_decode";
+  require_same_dtype(kKernel, spec.dtype, spec.kv_dtype);
+  require_range(kKernel, "num_kv_heads", spec.num_kv_heads, 1, kMaxHeads);
+  require_range(kKernel, "num_qo_heads", spec.num_qo_heads, 1, kMaxHeads);
+  if (spec.num_qo_heads % spec.num_kv_heads != 0 || spec.num_qo_heads / spec.num_kv_heads > kMaxGroup) {
+    refuse(kKernel, "num_qo_heads", spec.num_qo_heads,
+           fmt::format("1 to {} times num_kv_heads={}", kMaxGroup, spec.num_kv_heads));
+  }
+  if (std::ranges::find(kGqaHeadDims, spec.head_dim) == kGqaHeadDims.end()) {
+    refuse(kKernel, "head_dim", spec.head_dim, fmt::format("{}", fmt::join(kGqaHeadDims, ", ")));
+  }
+  require_range(kKernel, "page_size", spec.page_size, 1, kMaxPageSize);
+}
+
+void validate(const MlaDecodeSpec& spec) {
+  constexpr std::string_view kKernel = "mla_decode";
+  require_same_dtype(kKernel, spec.dtype, spec.kv_dtype);
+  require_range(kKernel, "num_heads", spec.num_heads, 1, kMaxMlaHeads);
+  if (spec.head_dim_ckv != 512) refuse(kKernel, "head_dim_ckv", spec.head_dim_ckv, "512");
+  if (spec.head_dim_kpe != 64) refuse(kKernel, "head_dim_kpe", spec.head_dim_kpe, "64");
+  require_range(kKernel, "page_size", spec.page_size, 1, kMaxPageSize);
+}
+
+void validate(const Spec& spec) {
+  std::visit([](const auto& one) { validate(one); }, spec);
+}
+
+std::string_view kernel_name(const Spec& spec) noexcept {
+  return std::holds_alternative<GqaDecodeSpec>(spec) ? "gqa_decode" : "mla_decode";
+}
+
+std::string to_string(const GqaDecodeSpec& spec) {
+  return fmt::format("gqa_decode dtype={} kv_dtype={} num_qo_heads={} num_kv_heads={} head_dim={} page_size={}",
+                     to_string(spec.dtype), to_string(spec.kv_dtype.value_or(spec.dtype)), spec.num_qo_heads,
+                     spec.num_kv_heads, spec.head_dim, spec.page_size);
+}
+
+std::string to_string(const MlaDecodeSpec& spec) {
+  return fmt::format("mla_decode dtype={} kv_dtype={} num_heads={} head_dim_ckv={} head_dim_kpe={} page_size={}",
+                     to_string(spec.dtype), to_string(spec.kv_dtype.value_or(spec.dtype)), spec.num_heads,
+                     spec.head_dim_ckv, spec.head_dim_kpe, spec.page_size);
+}
+
+std::string to_string(const Spec& spec) {
+  return std::visit([](const auto& one) { return to_string(one); }, spec);
+}
+
+Spec parse_spec(std::string_view text) {
+  const std::vector<std::string> words = split_words(text);
+  if (words.empty()) {
+    throw Error(ErrorCode::invalid_argument,
+                "the spec is empty; allowed: gqa_decode or mla_decode, then key=value ...");
+  }
+  if (words[0] == "gqa_decode") {
+    Fields fields = read_fields(words);
+    GqaDecodeSpec spec;
+    spec.dtype = *fields.dtype("dtype", true);
+    spec.kv_dtype = fields.dtype("kv_dtype", false);
+    spec.num_qo_heads = fields.number("num_qo_heads");
+    spec.num_kv_heads = fields.number("num_kv_heads");
+    spec.head_dim = fields.number("head_dim");
+    spec.page_size = fields.number("page_size");
+    fields.require_empty("dtype, kv_dtype, num_qo_heads, num_kv_heads, head_dim, page_size");
+    validate(spec);
+    return spec;
+  }
+  if (words[0] == "mla_decode") {
+    Fields fields = read_fields(words);
+    MlaDecodeSpec spec;
+    spec.dtype = *fields.dtype("dtype", true);
+    spec.kv_dtype = fields.dtype("kv_dtype", false);
+    spec.num_heads = fields.number("num_heads");
+    spec.head_dim_ckv = fields.number("head_dim_ckv", 512);
+    spec.head_dim_kpe = fields.number("head_dim_kpe", 64);
+    spec.page_size = fields.number("page_size");
+    fields.require_empty("dtype, kv_dtype, num_heads, head_dim_ckv, head_dim_kpe, page_size");
+    validate(spec);
+    return spec;
+  }
+  throw Error(ErrorCode::invalid_argument,
+              fmt::format("kernel \"{}\" is not known; allowed: gqa_decode, mla_decode", words[0]));
+}
+
+}  // namespace librt

@@ -1,0 +1,103 @@
+#include "src/api/specialize.hpp"
+
+#include <librt/error.hpp>
+
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
+
+#include <string_view>
+
+#include "kernels/tiles.h"
+
+namespace librt::api {
+namespace {
+
+using nlohmann::json;
+
+constexpr int kMergeThreads = 256;  // MergeStatesTraits::kThreads
+
+std::string_view element_type(DType dtype) {
+  return dtype == DType::bf16 ? "librt::device::Bf16" : "librt::device::F16";
+}
+
+void require_tensor_cores(const Arch& arch) {
+  if (arch.sm < 80) {
+    throw Error(ErrorCode::unsupported,
+                fmt::format("arch {} is not supported: the kernels need cp.async and mma.sync; allowed: sm_80 and up",
+                            to_string(arch)));
+  }
+}
+
+Specialized specialize_gqa(const GqaDecodeSpec& spec, const Arch& arch) {
+  const tiles::Tile tile = tiles::gqa_tile(arch.sm, spec.head_dim);
+  return {.program = {.kernel = "gqa_decode",
+                      .traits = "GqaDecodeTraits",
+                      .arguments = fmt::format("{}, {}, {}, {}, {}", element_type(spec.dtype), spec.head_dim,
+                                               spec.page_size, tile.tile_tokens, tile.stages),
+                      .spec_json = json{{"kernel", "gqa_decode"},
+                                        {"dtype", to_string(spec.dtype)},
+                                        {"kv_dtype", to_string(spec.dtype)},
+                                        {"head_dim", spec.head_dim},
+                                        {"page_size", spec.page_size},
+                                        {"tile_tokens", tile.tile_tokens},
+                                        {"stages", tile.stages}}
+                                       .dump()},
+          .block_threads = tiles::gqa_threads(),
+          .shared_bytes = tiles::gqa_shared_bytes(spec.head_dim, tile)};
+}
+
+Specialized specialize_mla(const MlaDecodeSpec& spec, const Arch& arch) {
+  const int rows = tiles::mla_rows(spec.num_heads);
+  const tiles::Tile tile = tiles::mla_tile(arch.sm, rows);
+  return {
+      .program = {.kernel = "mla_decode",
+                  .traits = "MlaDecodeTraits",
+                  .arguments = fmt::format("{}, {}, {}, {}, {}, {}, {}", element_type(spec.dtype), spec.head_dim_ckv,
+                                           spec.head_dim_kpe, spec.page_size, rows, tile.tile_tokens, tile.stages),
+                  .spec_json = json{{"kernel", "mla_decode"},
+                                    {"dtype", to_string(spec.dtype)},
+                                    {"kv_dtype", to_string(spec.dtype)},
+                                    {"head_dim_ckv", spec.head_dim_ckv},
+                                    {"head_dim_kpe", spec.head_dim_kpe},
+                                    {"page_size", spec.page_size},
+                                    {"rows", rows},
+                                    {"tile_tokens", tile.tile_tokens},
+                                    {"stages", tile.stages}}
+                                   .dump()},
+      .block_threads = tiles::mla_threads(),
+      .shared_bytes = tiles::mla_shared_bytes(spec.head_dim_ckv, spec.head_dim_kpe, rows, tile)};
+}
+
+int output_head_dim(const Spec& spec) {
+  if (const auto* gqa = std::get_if<GqaDecodeSpec>(&spec)) return gqa->head_dim;
+  return std::get<MlaDecodeSpec>(spec).head_dim_ckv;
+}
+
+DType output_dtype(const Spec& spec) {
+  return std::visit([](const auto& one) { return one.dtype; }, spec);
+}
+
+}  // namespace
+
+Specialized specialize(const Spec& spec, const Arch& arch) {
+  validate(spec);
+  require_tensor_cores(arch);
+  if (const auto* gqa = std::get_if<GqaDecodeSpec>(&spec)) return specialize_gqa(*gqa, arch);
+  return specialize_mla(std::get<MlaDecodeSpec>(spec), arch);
+}
+
+Specialized specialize_merge(const Spec& spec, const Arch& arch) {
+  validate(spec);
+  require_tensor_cores(arch);
+  const int head_dim = output_head_dim(spec);
+  const DType dtype = output_dtype(spec);
+  return {.program = {.kernel = "merge_states",
+                      .traits = "MergeStatesTraits",
+                      .arguments = fmt::format("{}, {}", element_type(dtype), head_dim),
+                      .spec_json =
+                          json{{"kernel", "merge_states"}, {"dtype", to_string(dtype)}, {"head_dim", head_dim}}.dump()},
+          .block_threads = kMergeThreads,
+          .shared_bytes = 0};
+}
+
+}  // namespace librt::api

@@ -1,0 +1,186 @@
+#include "src/cache/directory.hpp"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <memory>
+#include <span>
+#include <utility>
+
+namespace librt::cache {
+namespace {
+
+constexpr std::string_view kEntrySuffix = ".rtk";
+constexpr std::string_view kTemporarySuffix = ".tmp";
+constexpr std::size_t kShardDigits = 2;
+
+struct CloseDirectory {
+  void operator()(DIR* stream) const noexcept { ::closedir(stream); }
+};
+
+bool all_in(std::string_view text, std::string_view allowed) {
+  return !text.empty() && text.find_first_not_of(allowed) == std::string_view::npos;
+}
+
+/// 0 or errno; that it exists already is not an error.
+int make_directories(const std::string& path) {
+  if (::mkdir(path.c_str(), 0700) == 0 || errno == EEXIST) return 0;
+  if (errno != ENOENT) return errno;
+  const std::size_t slash = path.find_last_of('/');
+  if (slash == std::string::npos || slash == 0) return ENOENT;
+  if (const int error = make_directories(path.substr(0, slash))) return error;
+  return ::mkdir(path.c_str(), 0700) == 0 || errno == EEXIST ? 0 : errno;
+}
+
+Problem open_problem(const std::string& path, int error) {
+  switch (error) {
+    case ENOENT:
+      return {Trouble::absent, fmt::format("{} does not exist", path)};
+    case ELOOP:
+      return {Trouble::untrusted, fmt::format("{} is a symbolic link", path)};
+    case ENXIO:
+      return {Trouble::untrusted, fmt::format("{} is not a regular file", path)};
+    default:
+      return {Trouble::io, fmt::format("cannot open {}: {}", path, util::error_text(error))};
+  }
+}
+
+DirectoryResult checked(util::UniqueFd fd, std::string path) {
+  struct stat status {};
+  if (::fstat(fd.get(), &status) != 0) {
+    return Problem{Trouble::io, fmt::format("cannot inspect {}: {}", path, util::error_text(errno))};
+  }
+  if (const auto reason = distrust(status)) return Problem{Trouble::untrusted, fmt::format("{} {}", path, *reason)};
+  return Directory{std::move(fd), std::move(path)};
+}
+
+bool same_file(const struct stat& a, const struct stat& b) {
+  return a.st_dev == b.st_dev && a.st_ino == b.st_ino && a.st_size == b.st_size &&
+         a.st_mtim.tv_sec == b.st_mtim.tv_sec && a.st_mtim.tv_nsec == b.st_mtim.tv_nsec;
+}
+
+}  // namespace
+
+EntryName entry_name(const util::Digest& key) {
+  const std::string hex = util::to_hex(key);
+  return {hex.substr(0, kShardDigits), hex.substr(kShardDigits).append(kEntrySuffix)};
+}
+
+std::optional<util::Digest> key_of(std::string_view shard, std::string_view file) {
+  if (shard.size() != kShardDigits || !file.ends_with(kEntrySuffix)) return std::nullopt;
+  file.remove_suffix(kEntrySuffix.size());
+  util::Digest key;
+  if (!util::from_hex(std::string(shard).append(file), key)) return std::nullopt;
+  return key;
+}
+
+bool is_shard_name(std::string_view name) {
+  return name.size() == kShardDigits && all_in(name, "0123456789abcdef");
+}
+
+bool is_temporary_name(std::string_view name) {
+  if (!name.ends_with(kTemporarySuffix)) return false;
+  name.remove_suffix(kTemporarySuffix.size());
+  const std::size_t dash = name.find('-');
+  return dash != std::string_view::npos && all_in(name.substr(0, dash), "0123456789") && name.size() - dash - 1 == 16 &&
+         all_in(name.substr(dash + 1), "0123456789abcdef");
+}
+
+std::optional<std::string> distrust(const struct stat& status) {
+  if (status.st_uid != ::geteuid() && status.st_uid != 0) {
+    return fmt::format("belongs to user {}, not to user {} or root", status.st_uid, ::geteuid());
+  }
+  if ((status.st_mode & (S_IWGRP | S_IWOTH)) != 0) {
+    return fmt::format("can be written by others (mode {:04o}; `chmod go-w` would allow its use)",
+                       status.st_mode & 07777);
+  }
+  return std::nullopt;
+}
+
+DirectoryResult open_root(const std::string& path, IfAbsent if_absent) {
+  constexpr int kFlags = O_RDONLY | O_DIRECTORY | O_CLOEXEC;
+  util::UniqueFd fd(::open(path.c_str(), kFlags));
+  if (!fd && errno == ENOENT && if_absent == IfAbsent::create) {
+    if (const int error = make_directories(path)) {
+      return Problem{Trouble::io, fmt::format("cannot create {}: {}", path, util::error_text(error))};
+    }
+    fd = util::UniqueFd(::open(path.c_str(), kFlags));
+  }
+  if (!fd) return open_problem(path, errno);
+  return checked(std::move(fd), path);
+}
+
+DirectoryResult open_below(const Directory& parent, const std::string& name, IfAbsent if_absent) {
+  constexpr int kFlags = O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC;
+  std::string path = fmt::format("{}/{}", parent.path, name);
+  util::UniqueFd fd(::openat(parent.fd.get(), name.c_str(), kFlags));
+  if (!fd && errno == ENOENT && if_absent == IfAbsent::create) {
+    if (::mkdirat(parent.fd.get(), name.c_str(), 0700) != 0 && errno != EEXIST) {
+      return Problem{Trouble::io, fmt::format("cannot create {}: {}", path, util::error_text(errno))};
+    }
+    fd = util::UniqueFd(::openat(parent.fd.get(), name.c_str(), kFlags));
+  }
+  if (fd) return checked(std::move(fd), std::move(path));
+  // Linux says ENOTDIR for a symbolic link too where a directory is asked for.
+  if (errno == ENOTDIR) return Problem{Trouble::untrusted, fmt::format("{} is not a directory of the cache", path)};
+  return open_problem(path, errno);
+}
+
+DirectoryResult open_objects(const std::string& root, IfAbsent if_absent) {
+  DirectoryResult directory = open_root(root, if_absent);
+  for (const char* name : {kFormatDirectory, kObjectsDirectory}) {
+    if (const auto* parent = std::get_if<Directory>(&directory)) directory = open_below(*parent, name, if_absent);
+  }
+  return directory;
+}
+
+std::vector<std::string> list(const Directory& directory) {
+  std::vector<std::string> names;
+  // A descriptor of its own: closedir closes it, and a shared one would share the position in the directory.
+  util::UniqueFd fd(::openat(directory.fd.get(), ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (!fd) return names;
+  const std::unique_ptr<DIR, CloseDirectory> stream(::fdopendir(fd.get()));
+  if (!stream) return names;
+  static_cast<void>(fd.release());
+  while (const dirent* item = ::readdir(stream.get())) {
+    const std::string_view name = item->d_name;
+    if (name != "." && name != "..") names.emplace_back(name);
+  }
+  std::sort(names.begin(), names.end());
+  return names;
+}
+
+FileResult read_trusted(const Directory& directory, const std::string& name, std::size_t max_bytes,
+                        struct stat& status) {
+  const std::string path = fmt::format("{}/{}", directory.path, name);
+  util::UniqueFd fd(::openat(directory.fd.get(), name.c_str(), O_RDONLY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK));
+  if (!fd) return open_problem(path, errno);
+  if (::fstat(fd.get(), &status) != 0) {
+    return Problem{Trouble::io, fmt::format("cannot inspect {}: {}", path, util::error_text(errno))};
+  }
+  if (!S_ISREG(status.st_mode)) return Problem{Trouble::untrusted, fmt::format("{} is not a regular file", path)};
+  if (const auto reason = distrust(status)) return Problem{Trouble::untrusted, fmt::format("{} {}", path, *reason)};
+  if (static_cast<std::size_t>(status.st_size) > max_bytes) {
+    return Problem{Trouble::damaged, fmt::format("{} bytes; at most {} are allowed", status.st_size, max_bytes)};
+  }
+  std::vector<std::byte> bytes(static_cast<std::size_t>(status.st_size));
+  std::size_t got = 0;
+  if (const int error = util::read_full(fd.get(), bytes, got)) {
+    return Problem{Trouble::io, fmt::format("cannot read {}: {}", path, util::error_text(error))};
+  }
+  bytes.resize(got);
+  return FileContents{std::move(bytes), status, std::move(fd)};
+}
+
+bool remove_if_unchanged(const Directory& directory, const std::string& name, const struct stat& seen) {
+  struct stat now {};
+  if (::fstatat(directory.fd.get(), name.c_str(), &now, AT_SYMLINK_NOFOLLOW) != 0) return errno == ENOENT;
+  if (!same_file(now, seen)) return false;
+  return ::unlinkat(directory.fd.get(), name.c_str(), 0) == 0;
+}
+
+}  // namespace librt::cache

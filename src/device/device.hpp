@@ -1,0 +1,64 @@
+// A device: memory, loaded kernels, launches. cuda/ drives a GPU through libcuda, virtual/ executes PTX on the CPU.
+#pragma once
+
+#include <librt/artifact.hpp>
+#include <librt/types.hpp>
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+
+namespace librt::device {
+
+using Address = std::uint64_t;  ///< device address
+using StreamHandle = void*;     ///< CUstream; null = the default stream; ignored by the virtual device
+
+struct Properties {
+  std::string name;
+  Arch arch;  ///< what to compile for, to run here
+  int num_sms = 0;
+  int shared_bytes_per_block = 0;  ///< opt-in maximum
+  bool is_virtual = false;
+};
+
+struct Grid {
+  unsigned x = 1, y = 1, z = 1;
+};
+
+/// A kernel that is ready to launch on the device it was loaded on. Immutable, thread safe; keeps what it needs alive.
+class LoadedKernel {
+ public:
+  virtual ~LoadedKernel() = default;
+  /// @param params the bytes of the kernel's only parameter. Does not allocate device memory, lock or read the
+  /// environment.
+  virtual void launch(const Grid& grid, std::span<const std::byte> params, StreamHandle stream) const = 0;
+};
+
+/// Thread safe. All members throw librt::Error (no_device, driver, device_fault, invalid_argument).
+class Device {
+ public:
+  virtual ~Device() = default;
+  virtual const Properties& properties() const noexcept = 0;
+  /// Uses artifact.entry, block_threads and shared_bytes.
+  virtual std::shared_ptr<const LoadedKernel> load(const Artifact& artifact) = 0;
+
+  virtual Address allocate(std::size_t bytes) = 0;
+  virtual void release(Address address) noexcept = 0;
+  /// Copy and wait.
+  virtual void upload(Address to, std::span<const std::byte> from) = 0;
+  virtual void download(std::span<std::byte> to, Address from) = 0;
+  /// Enqueues the copy on the stream; `from` must stay unchanged until the stream has passed, unless it is pageable
+  /// memory.
+  virtual void upload_async(Address to, std::span<const std::byte> from, StreamHandle stream) = 0;
+  virtual void synchronize() = 0;
+};
+
+/// Opens libcuda and device `ordinal`. Throws Error(no_device) saying why: driver missing, stub, no such device.
+std::shared_ptr<Device> open_cuda_device(int ordinal);
+/// @param arch the architecture to pose as; @param threads host threads a launch uses, 0 = one for each core.
+std::shared_ptr<Device> open_virtual_device(const Arch& arch, unsigned threads);
+
+}  // namespace librt::device

@@ -1,0 +1,164 @@
+// A device that executes PTX on the CPU.
+#include <librt/error.hpp>
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <mutex>
+#include <string>
+#include <thread>
+#include <utility>
+
+#include "src/device/checks.hpp"
+#include "src/device/device.hpp"
+#include "src/device/virtual/virtual_arch.hpp"
+#include "src/ptx/machine.hpp"
+
+namespace librt::device {
+
+namespace virtual_device {
+
+namespace {
+
+constexpr int kOldestArch = 80;
+
+[[noreturn]] void rethrow(const ptx::MachineError& error, const std::string& doing) {
+  const std::string message = fmt::format("{}: {}", doing, error.what());
+  switch (error.fault()) {
+    case ptx::Fault::syntax:
+      throw Error(ErrorCode::corrupt, message);
+    case ptx::Fault::unsupported:
+      throw Error(ErrorCode::unsupported, message);
+    default:
+      throw Error(ErrorCode::device_fault, message);
+  }
+}
+
+/// Runs `work`, turning what the machine throws into what librt throws.
+template <class Work>
+decltype(auto) translate_faults(const std::string& doing, Work&& work) {
+  try {
+    return std::forward<Work>(work)();
+  } catch (const ptx::MachineError& error) {
+    rethrow(error, doing);
+  }
+}
+
+/// The machine's memory may be used by one launch or copy at a time.
+struct SharedMemory {
+  std::mutex mutex;
+  ptx::Memory memory;
+};
+
+class VirtualKernel final : public LoadedKernel {
+ public:
+  VirtualKernel(std::shared_ptr<SharedMemory> shared, const Properties& properties, unsigned threads,
+                const Artifact& artifact)
+      : shared_(std::move(shared)),
+        name_(fmt::format("{} on {}", artifact.kernel, properties.name)),
+        entry_(artifact.entry),
+        module_(translate_faults(fmt::format("loading {}", name_), [&] { return ptx::Module::parse(artifact.ptx); })) {
+    const std::vector<std::string> entries = module_.entries();
+    if (std::ranges::find(entries, entry_) == entries.end()) {
+      throw Error(ErrorCode::corrupt, fmt::format("loading {}: its PTX has no entry \"{}\"", name_, entry_));
+    }
+    options_.block = {.x = static_cast<std::uint32_t>(artifact.block_threads)};
+    options_.dynamic_shared_bytes = static_cast<std::uint32_t>(artifact.shared_bytes);
+    options_.max_shared_bytes = static_cast<std::uint32_t>(properties.shared_bytes_per_block);
+    options_.threads = threads;
+  }
+
+  void launch(const Grid& grid, std::span<const std::byte> params, StreamHandle) const override {
+    check_grid(grid);
+    ptx::LaunchOptions options = options_;
+    options.grid = {.x = grid.x, .y = grid.y, .z = grid.z};
+    const std::scoped_lock lock(shared_->mutex);
+    translate_faults(name_, [&] { return ptx::launch(module_, shared_->memory, entry_, params, options); });
+  }
+
+ private:
+  std::shared_ptr<SharedMemory> shared_;
+  std::string name_;
+  std::string entry_;
+  ptx::Module module_;
+  ptx::LaunchOptions options_;
+};
+
+class VirtualDevice final : public Device {
+ public:
+  VirtualDevice(const Arch& arch, unsigned threads)
+      : shared_(std::make_shared<SharedMemory>()),
+        threads_(threads != 0 ? threads : std::max(1U, std::thread::hardware_concurrency())) {
+    if (arch.sm < kOldestArch) {
+      throw Error(ErrorCode::invalid_argument,
+                  fmt::format("arch is {}, allowed: sm_80 and later, since the kernels need its instructions",
+                              to_string(arch)));
+    }
+    properties_.name = "virtual:" + to_string(Arch{.sm = arch.sm, .suffix = arch.suffix, .ptx_only = false});
+    // PTX is all that is run here, and stopping there halves the time to compile.
+    properties_.arch = {.sm = arch.sm, .suffix = arch.suffix, .ptx_only = true};
+    properties_.num_sms = posed_num_sms(arch);
+    properties_.shared_bytes_per_block = posed_shared_bytes_per_block(arch);
+    properties_.is_virtual = true;
+  }
+
+  const Properties& properties() const noexcept override { return properties_; }
+
+  std::shared_ptr<const LoadedKernel> load(const Artifact& artifact) override {
+    check_artifact(artifact, properties_);
+    if (artifact.ptx.empty()) {
+      throw Error(ErrorCode::invalid_argument, "artifact.ptx is empty: the virtual device runs PTX, not cubins");
+    }
+    return std::make_shared<const VirtualKernel>(shared_, properties_, threads_, artifact);
+  }
+
+  Address allocate(std::size_t bytes) override {
+    const std::scoped_lock lock(shared_->mutex);
+    return translate_faults("allocate", [&] {
+      return shared_->memory.allocate(bytes, fmt::format("buffer {} ({} bytes)", ++num_allocations_, bytes));
+    });
+  }
+
+  void release(Address address) noexcept override {
+    if (address == 0) return;
+    const std::scoped_lock lock(shared_->mutex);
+    try {
+      shared_->memory.release(address);
+    } catch (const ptx::MachineError&) {
+      // Not an allocation of this device: there is nothing to release.
+    }
+  }
+
+  void upload(Address to, std::span<const std::byte> from) override {
+    if (from.empty()) return;
+    const std::scoped_lock lock(shared_->mutex);
+    translate_faults("upload", [&] { shared_->memory.write(to, from); });
+  }
+
+  void download(std::span<std::byte> to, Address from) override {
+    if (to.empty()) return;
+    const std::scoped_lock lock(shared_->mutex);
+    translate_faults("download", [&] { shared_->memory.read(from, to); });
+  }
+
+  // Launches are synchronous, so a copy that comes after one on any stream can be made at once.
+  void upload_async(Address to, std::span<const std::byte> from, StreamHandle) override { upload(to, from); }
+
+  void synchronize() override { const std::scoped_lock wait_for_a_launch_of_another_thread(shared_->mutex); }
+
+ private:
+  std::shared_ptr<SharedMemory> shared_;
+  unsigned threads_;
+  Properties properties_;
+  std::uint64_t num_allocations_ = 0;  // under shared_->mutex
+};
+
+}  // namespace
+
+}  // namespace virtual_device
+
+std::shared_ptr<Device> open_virtual_device(const Arch& arch, unsigned threads) {
+  return std::make_shared<virtual_device::VirtualDevice>(arch, threads);
+}
+
+}  // namespace librt::device

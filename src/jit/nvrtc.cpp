@@ -1,0 +1,255 @@
+#include "src/jit/nvrtc.hpp"
+
+#include <librt/error.hpp>
+
+#include <dlfcn.h>
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <chrono>
+#include <sstream>
+
+#include "src/jit/nvrtc_api.hpp"
+
+namespace librt::jit {
+namespace {
+
+// Some releases of NVRTC 12 refuse these. They change no byte of what our kernels compile to, so they can be left out.
+constexpr int kFirstMajorWithNewOptions = 13;
+bool is_new_option(const std::string& option) {
+  return option == "-no-cache" || option == "-minimal";
+}
+
+/// Owns one nvrtcProgram.
+class ProgramHandle {
+ public:
+  explicit ProgramHandle(const NvrtcApi& api) : api_(api) {}
+  ~ProgramHandle() {
+    if (program_ != nullptr) api_.nvrtcDestroyProgram(&program_);
+  }
+  ProgramHandle(const ProgramHandle&) = delete;
+  ProgramHandle& operator=(const ProgramHandle&) = delete;
+
+  NvrtcProgram* out() { return &program_; }
+  NvrtcProgram get() const { return program_; }
+
+ private:
+  const NvrtcApi& api_;
+  NvrtcProgram program_ = nullptr;
+};
+
+/// The texts that stand beside the stub, in the form that nvrtcCreateProgram takes.
+struct Headers {
+  std::vector<std::string> errors;  // backing of the texts made here; never reallocated once filled
+  std::vector<const char*> texts;
+  std::vector<const char*> names;
+};
+
+Headers headers_of(const Program& program, const KernelSources& sources) {
+  const HeaderClosure& closure = sources.closure(program.header);
+  Headers headers;
+  for (const std::size_t file : closure.files) {
+    headers.texts.push_back(sources.files()[file].text.c_str());
+    headers.names.push_back(sources.files()[file].name.c_str());
+  }
+  // NVRTC would look for any other name on disk, from the current directory on: text that no key knows of.
+  headers.errors.reserve(closure.unresolved.size());
+  for (const std::string& name : closure.unresolved) {
+    headers.errors.push_back(fmt::format("#error this file is not among the kernel sources ({})\n", sources.origin()));
+    headers.texts.push_back(headers.errors.back().c_str());
+    headers.names.push_back(name.c_str());
+  }
+  return headers;
+}
+
+std::string numbered(const std::string& source) {
+  std::istringstream lines(source);
+  std::string out;
+  int number = 0;
+  for (std::string line; std::getline(lines, line);) out += fmt::format("{:>4} | {}\n", ++number, line);
+  return out;
+}
+
+std::string evidence(const Program& program, const std::string& log) {
+  return fmt::format("{}{}\n{}.cu:\n{}\noptions: {}\n", log, log.ends_with('\n') ? "" : "\n", program.entry,
+                     numbered(program.source), fmt::join(program.options, " "));
+}
+
+/// The first line of a log that tells what is wrong.
+std::string first_error(const std::string& log) {
+  std::istringstream lines(log);
+  std::string first;
+  for (std::string line; std::getline(lines, line);) {
+    if (line.find("error") != std::string::npos || line.find("fatal") != std::string::npos) return line;
+    if (first.empty()) first = line;
+  }
+  return first;
+}
+
+}  // namespace
+
+struct Nvrtc::Impl {
+  explicit Impl(const NvrtcIdentity& which) : identity(which) {
+    // Never closed: the library keeps threads and exit handlers of its own. RTLD_LOCAL keeps its symbols from the
+    // process, which may hold another NVRTC.
+    library = ::dlopen(identity.path.c_str(), RTLD_NOW | RTLD_LOCAL);
+    if (library == nullptr) {
+      const char* reason = ::dlerror();
+      fail(reason != nullptr ? reason : "the loader gives no reason");
+    }
+    bind();
+    check_version();
+    read_archs();
+  }
+
+  [[noreturn]] void fail(const std::string& reason) const {
+    throw Error(ErrorCode::no_nvrtc, fmt::format("cannot use {}: {}", identity.path, reason));
+  }
+
+  template <typename Function>
+  void bind(Function*& function, const char* name) {
+    void* symbol = ::dlsym(library, name);
+    if (symbol == nullptr) fail(fmt::format("it has no {}", name));
+    function = reinterpret_cast<Function*>(symbol);
+  }
+
+  void bind() {
+    bind(api.nvrtcVersion, "nvrtcVersion");
+    bind(api.nvrtcGetNumSupportedArchs, "nvrtcGetNumSupportedArchs");
+    bind(api.nvrtcGetSupportedArchs, "nvrtcGetSupportedArchs");
+    bind(api.nvrtcGetErrorString, "nvrtcGetErrorString");
+    bind(api.nvrtcCreateProgram, "nvrtcCreateProgram");
+    bind(api.nvrtcDestroyProgram, "nvrtcDestroyProgram");
+    bind(api.nvrtcCompileProgram, "nvrtcCompileProgram");
+    bind(api.nvrtcGetProgramLogSize, "nvrtcGetProgramLogSize");
+    bind(api.nvrtcGetProgramLog, "nvrtcGetProgramLog");
+    bind(api.nvrtcGetPTXSize, "nvrtcGetPTXSize");
+    bind(api.nvrtcGetPTX, "nvrtcGetPTX");
+    bind(api.nvrtcGetCUBINSize, "nvrtcGetCUBINSize");
+    bind(api.nvrtcGetCUBIN, "nvrtcGetCUBIN");
+  }
+
+  /// The key was made from the files before they were loaded; an upgrade in between must not go unseen.
+  void check_version() {
+    int minor = 0;
+    check(api.nvrtcVersion(&major, &minor), "nvrtcVersion");
+    const std::string loaded = fmt::format("{}.{}", major, minor);
+    if (!identity.version.empty() && loaded != identity.version) {
+      fail(fmt::format("it says that it is version {}, its files say {}", loaded, identity.version));
+    }
+    const NvrtcIdentity now = identify_nvrtc(identity.path);
+    if (now.build_id != identity.build_id || now.builtins_build_id != identity.builtins_build_id) {
+      fail("it was replaced while this process ran; start again");
+    }
+  }
+
+  void read_archs() {
+    int count = 0;
+    check(api.nvrtcGetNumSupportedArchs(&count), "nvrtcGetNumSupportedArchs");
+    archs.resize(static_cast<std::size_t>(std::max(count, 0)));
+    check(api.nvrtcGetSupportedArchs(archs.data()), "nvrtcGetSupportedArchs");
+    std::sort(archs.begin(), archs.end());
+  }
+
+  void check(NvrtcResult result, const char* call) const {
+    if (result == kNvrtcSuccess) return;
+    throw Error(ErrorCode::compile_failed, fmt::format("{}: {}", call, api.nvrtcGetErrorString(result)));
+  }
+
+  /// Reads one of the outputs, each of which has a call for its size and one for its bytes.
+  template <typename Container>
+  Container read(NvrtcProgram program, NvrtcResult (*size_of)(NvrtcProgram, std::size_t*),
+                 NvrtcResult (*copy)(NvrtcProgram, char*), const char* call) const {
+    std::size_t size = 0;
+    check(size_of(program, &size), call);
+    Container out(size, typename Container::value_type{});
+    if (size > 0) check(copy(program, reinterpret_cast<char*>(out.data())), call);
+    return out;
+  }
+
+  std::string read_text(NvrtcProgram program, NvrtcResult (*size_of)(NvrtcProgram, std::size_t*),
+                        NvrtcResult (*copy)(NvrtcProgram, char*), const char* call) const {
+    auto text = read<std::string>(program, size_of, copy, call);
+    while (text.ends_with('\0')) text.pop_back();
+    return text;
+  }
+
+  [[noreturn]] void unsupported(const Arch& arch, const std::string& why) const {
+    throw Error(ErrorCode::unsupported,
+                fmt::format("architecture {} is not supported by NVRTC {}: {} (it supports {})", to_string(arch),
+                            identity.version, why, fmt::join(archs, ", ")),
+                identity.path);
+  }
+
+  [[noreturn]] void throw_failure(const Program& program, NvrtcResult result, const std::string& log) const {
+    const std::string detail = evidence(program, log);
+    if (log.find("--nv_arch") != std::string::npos || log.find("--gpu-architecture") != std::string::npos) {
+      unsupported(program.arch, program.arch.suffix != 0 ? fmt::format("there is no variant {}", program.arch.suffix)
+                                                         : first_error(log));
+    }
+    if (result == kNvrtcBuiltinOperationFailure) {
+      throw Error(ErrorCode::no_nvrtc,
+                  fmt::format("{} cannot load libnvrtc-builtins.so.{}, which belongs beside it", identity.path,
+                              identity.version),
+                  detail);
+    }
+    throw Error(ErrorCode::compile_failed,
+                fmt::format("NVRTC {} does not compile {} for {} ({}): {}", identity.version, program.entry,
+                            to_string(program.arch), api.nvrtcGetErrorString(result), first_error(log)),
+                detail);
+  }
+
+  NvrtcIdentity identity;
+  void* library = nullptr;
+  NvrtcApi api{};
+  int major = 0;
+  std::vector<int> archs;
+};
+
+Nvrtc::Nvrtc(const NvrtcIdentity& identity) : impl_(std::make_unique<Impl>(identity)) {}
+Nvrtc::~Nvrtc() = default;
+
+const NvrtcIdentity& Nvrtc::identity() const noexcept {
+  return impl_->identity;
+}
+const std::vector<int>& Nvrtc::supported_archs() const noexcept {
+  return impl_->archs;
+}
+
+Compiled Nvrtc::compile(const Program& program, const KernelSources& sources) const {
+  const Impl& impl = *impl_;
+  const NvrtcApi& api = impl.api;
+  if (!std::binary_search(impl.archs.begin(), impl.archs.end(), program.arch.sm)) {
+    impl.unsupported(program.arch, "it is not in its list");
+  }
+  std::vector<const char*> options;
+  for (const std::string& option : program.options) {
+    if (!is_allowed_option(option)) {
+      throw Error(ErrorCode::invalid_argument, fmt::format("NVRTC option \"{}\" is not among those allowed", option));
+    }
+    if (impl.major >= kFirstMajorWithNewOptions || !is_new_option(option)) options.push_back(option.c_str());
+  }
+  const Headers headers = headers_of(program, sources);
+  ProgramHandle handle(api);
+  impl.check(api.nvrtcCreateProgram(handle.out(), program.source.c_str(), (program.entry + ".cu").c_str(),
+                                    static_cast<int>(headers.texts.size()), headers.texts.data(), headers.names.data()),
+             "nvrtcCreateProgram");
+
+  const auto start = std::chrono::steady_clock::now();
+  const NvrtcResult result = api.nvrtcCompileProgram(handle.get(), static_cast<int>(options.size()), options.data());
+  const std::chrono::duration<double, std::milli> elapsed = std::chrono::steady_clock::now() - start;
+
+  Compiled compiled;
+  compiled.compile_ms = elapsed.count();
+  compiled.log = impl.read_text(handle.get(), api.nvrtcGetProgramLogSize, api.nvrtcGetProgramLog, "nvrtcGetProgramLog");
+  if (result != kNvrtcSuccess) impl.throw_failure(program, result, compiled.log);
+  compiled.ptx = impl.read_text(handle.get(), api.nvrtcGetPTXSize, api.nvrtcGetPTX, "nvrtcGetPTX");
+  if (!program.arch.ptx_only) {
+    compiled.cubin =
+        impl.read<std::vector<std::byte>>(handle.get(), api.nvrtcGetCUBINSize, api.nvrtcGetCUBIN, "nvrtcGetCUBIN");
+  }
+  return compiled;
+}
+
+}  // namespace librt::jit

@@ -1,0 +1,22 @@
+// The integer handlers for processors with AVX2 and FMA.
+#include <type_traits>
+
+#include "src/ptx/handlers.hpp"
+#include "src/ptx/warp.hpp"
+
+// clang-format off
+#include "src/ptx/handlers/wide_begin.inl"  // after all that must stay baseline
+// clang-format on
+
+namespace librt::ptx {
+namespace {
+#include "src/ptx/handlers/find_integer.inl"
+}  // namespace
+
+Handler find_integer_wide(const Form& form) {
+  return find_integer(form);
+}
+
+}  // namespace librt::ptx
+
+#include "src/ptx/handlers/wide_end.inl"

@@ -1,0 +1,39 @@
+// The seam for instruments (sanitizers, taint, profiles). The scheduler is a template over an Instrument; a plain run
+// uses NoInstrument, whose empty hooks vanish. Values are always computed by the same handlers: an instrument watches.
+//
+// Where a hook gets an instruction, `warp.kernel->info[instruction - code]` tells its full form, the registers that it
+// reads and writes, and what it does to memory. `before` comes when the operands still have their old values (the
+// destination may be one of them), so shadows are computed there; addresses are those that access_address() returns.
+#pragma once
+
+#include <cstdint>
+
+#include "src/ptx/warp.hpp"
+
+namespace librt::ptx {
+
+struct NoInstrument {
+  static constexpr bool kWatches = false;
+  void start_cta(Cta&) {}
+  void end_cta(Cta&) {}
+  /// The guard predicate decided which lanes of `group` go on with the instruction.
+  void guard(Warp&, const Instruction&, std::uint32_t /*group*/, std::uint32_t /*mask*/) {}
+  /// Loads, stores, register writes, matrix and exchange instructions, copies: all that has a handler.
+  void before(Warp&, const Instruction&, std::uint32_t /*mask*/) {}
+  void after(Warp&, const Instruction&, std::uint32_t /*mask*/) {}
+  void branch(Warp&, const Instruction&, std::uint32_t /*group*/, std::uint32_t /*taken*/) {}
+  void barrier_arrive(Warp&, const Instruction&, std::uint32_t /*mask*/, unsigned /*barrier*/) {}
+  void barrier_release(Cta&, unsigned /*barrier*/) {}
+};
+
+/// Told when the bytes of a cp.async land, which can be long after the instruction.
+class CopyObserver {
+ public:
+  virtual ~CopyObserver() = default;
+  virtual void copy_arrived(Warp& warp, const PendingCopy& copy) = 0;
+};
+
+/// The address that `lane` accesses, in the instruction's space.
+std::uint64_t access_address(const Warp& warp, const Instruction& instruction, unsigned lane);
+
+}  // namespace librt::ptx

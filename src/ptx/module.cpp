@@ -1,0 +1,143 @@
+// From text to Program: module-scope variables, and each entry through its decoder.
+#include <fmt/format.h>
+
+#include <bit>
+#include <cstring>
+#include <utility>
+
+#include "src/ptx/decoder.hpp"
+#include "src/ptx/machine.hpp"
+#include "src/ptx/syntax.hpp"
+
+namespace librt::ptx {
+namespace {
+
+[[noreturn]] void fail(const VariableDeclaration& declaration, Fault fault, std::string_view what) {
+  throw MachineError(fault, fmt::format("line {}: variable '{}': {}", declaration.line, declaration.name, what));
+}
+
+std::uint64_t initial_bits(const VariableDeclaration& declaration, const Operand& value) {
+  const auto bits = static_cast<std::uint64_t>(value.value);
+  const Type type = declaration.type;
+  if (value.kind == Operand::Kind::f64 && type == Type::f32)
+    return std::bit_cast<std::uint32_t>(static_cast<float>(std::bit_cast<double>(bits)));
+  if (value.kind == Operand::Kind::f32 && type == Type::f64)
+    return std::bit_cast<std::uint64_t>(static_cast<double>(std::bit_cast<float>(static_cast<std::uint32_t>(bits))));
+  const bool real = value.kind != Operand::Kind::integer;
+  if (real != (type == Type::f32 || type == Type::f64) && !(real && is_untyped(type)))
+    fail(declaration, Fault::syntax, fmt::format("the initial value does not fit .{}", to_string(type)));
+  return bits;
+}
+
+Variable build_variable(const VariableDeclaration& declaration, const std::map<std::string_view, Symbol>& globals) {
+  Variable variable;
+  variable.name = declaration.name;
+  variable.constant = declaration.space == Space::constant;
+  if (declaration.external) fail(declaration, Fault::unsupported, "an external variable has no definition here");
+  const std::uint64_t elements = declaration.elements;
+  if (declaration.unsized && elements == 0) fail(declaration, Fault::syntax, "an array without size and initialiser");
+  const unsigned bytes = bytes_of(declaration.type);
+  variable.bytes = elements * bytes;
+  if (!declaration.initial.empty()) variable.initial.assign(variable.bytes, std::byte{0});
+  for (const Initializer& initial : declaration.initial) {
+    const std::uint64_t at = initial.element * bytes;
+    if (initial.value.kind == Operand::Kind::name) {
+      const auto target = globals.find(initial.value.name);
+      if (target == globals.end())
+        fail(declaration, Fault::syntax, fmt::format("'{}' in the initialiser is not a variable", initial.value.name));
+      if (bytes != 8) fail(declaration, Fault::unsupported, "an address in elements that are not 64 bits wide");
+      variable.pointers.push_back({at, target->second.variable, initial.value.value});
+      continue;
+    }
+    const std::uint64_t bits = initial_bits(declaration, initial.value);
+    std::memcpy(variable.initial.data() + at, &bits, bytes);
+  }
+  return variable;
+}
+
+}  // namespace
+
+std::shared_ptr<const Program> build_program(std::string_view text, InstructionSet set) {
+  const ModuleSyntax syntax = parse_syntax(text);
+  auto program = std::make_shared<Program>();
+  program->version = syntax.version;
+  program->target = syntax.target;
+  for (const auto& [number, name] : syntax.files) {
+    if (number >= 65536)
+      throw MachineError(Fault::unsupported, fmt::format("line 1: file number {} is not supported", number));
+    if (program->files.size() <= number) program->files.resize(number + 1);
+    program->files[number] = name;
+  }
+  std::map<std::string_view, Symbol> globals;
+  std::vector<VariableDeclaration> shared;
+  std::vector<const VariableDeclaration*> in_memory;
+  for (const VariableDeclaration& declaration : syntax.variables) {
+    if (declaration.space == Space::shared) {
+      shared.push_back(declaration);
+      continue;
+    }
+    const Symbol symbol{declaration.space, 0, static_cast<std::uint32_t>(in_memory.size()), false};
+    if (!globals.try_emplace(declaration.name, symbol).second) fail(declaration, Fault::syntax, "it is declared twice");
+    in_memory.push_back(&declaration);
+  }
+  for (const VariableDeclaration* declaration : in_memory)
+    program->variables.push_back(build_variable(*declaration, globals));
+  for (const EntrySyntax& entry : syntax.entries) {
+    if (globals.contains(entry.name))
+      throw MachineError(Fault::syntax,
+                         fmt::format("line {}: '{}' is a variable and an entry", entry.line, entry.name));
+    for (const Kernel& other : program->kernels)
+      if (other.name == entry.name)
+        throw MachineError(Fault::syntax, fmt::format("line {}: entry '{}' is defined twice", entry.line, entry.name));
+    program->kernels.push_back(KernelDecoder(globals, shared, entry, set).run());
+  }
+  return program;
+}
+
+std::string_view to_string(Fault fault) noexcept {
+  switch (fault) {
+    case Fault::syntax:
+      return "syntax";
+    case Fault::unsupported:
+      return "unsupported";
+    case Fault::launch:
+      return "launch";
+    case Fault::out_of_bounds:
+      return "out of bounds";
+    case Fault::misaligned:
+      return "misaligned";
+    case Fault::deadlock:
+      return "deadlock";
+    case Fault::illegal_sync:
+      return "illegal sync";
+    case Fault::trap:
+      return "trap";
+    case Fault::instruction_limit:
+      return "instruction limit";
+  }
+  return "unknown";
+}
+
+MachineError::MachineError(Fault fault, const std::string& message) : std::runtime_error(message), fault_(fault) {}
+MachineError::~MachineError() = default;
+
+Module::Module(std::shared_ptr<const Program> program) : program_(std::move(program)) {}
+
+Module Module::parse(std::string_view text) {
+  return Module(build_program(text, native_instruction_set()));
+}
+
+const std::string& Module::target() const noexcept {
+  return program_->target;
+}
+const std::string& Module::version() const noexcept {
+  return program_->version;
+}
+
+std::vector<std::string> Module::entries() const {
+  std::vector<std::string> names;
+  for (const Kernel& kernel : program_->kernels) names.push_back(kernel.name);
+  return names;
+}
+
+}  // namespace librt::ptx

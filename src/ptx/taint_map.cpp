@@ -1,0 +1,69 @@
+#include "src/ptx/taint_map.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+namespace librt::ptx {
+namespace {
+
+const Allocation& allocation_of(Memory& memory, std::uint64_t address, std::uint64_t bytes, std::string_view doing) {
+  const Allocation* found = memory.impl().find(address, bytes);
+  if (found == nullptr)
+    throw MachineError(Fault::out_of_bounds, fmt::format("{} the labels of {} bytes at {:#x}: {}", doing, bytes,
+                                                         address, memory.impl().describe(address)));
+  return *found;
+}
+
+std::ptrdiff_t offset_in(const Allocation& allocation, std::uint64_t address) {
+  return static_cast<std::ptrdiff_t>(address - allocation.base);
+}
+
+}  // namespace
+
+void TaintMap::Impl::cover_allocations() {
+  const std::vector<Allocation>& allocations = memory->impl().slots;
+  while (slots.size() < allocations.size()) slots.emplace_back();
+  by_place.clear();
+  for (std::size_t i = 0; i < allocations.size(); ++i) {
+    const Allocation& allocation = allocations[i];
+    if (!allocation.live) {
+      slots[i].labels.clear();
+      slots[i].labelled = false;
+      continue;
+    }
+    slots[i].labels.resize(allocation.bytes);
+    by_place.push_back({allocation.data, allocation.data + allocation.bytes, i});
+  }
+  std::ranges::sort(by_place, std::less{}, &HostRange::begin);
+}
+
+const Labels* TaintMap::Impl::labels_of(const std::byte* data) const {
+  const auto next = std::ranges::upper_bound(by_place, data, std::less{}, &HostRange::begin);
+  if (next == by_place.begin()) return nullptr;
+  const HostRange& range = *std::prev(next);
+  const Slot& slot = slots[range.slot];
+  if (data >= range.end || !slot.labelled.load(std::memory_order_relaxed)) return nullptr;
+  return slot.labels.data() + (data - range.begin);
+}
+
+TaintMap::TaintMap(Memory& memory) : impl_(std::make_unique<Impl>(memory)) {}
+TaintMap::~TaintMap() = default;
+
+void TaintMap::label(std::uint64_t address, std::uint64_t bytes, Labels labels) {
+  const Allocation& allocation = allocation_of(*impl_->memory, address, bytes, "setting");
+  impl_->cover_allocations();
+  Impl::Slot& slot = impl_->slot_of(address);
+  std::fill_n(slot.labels.begin() + offset_in(allocation, address), bytes, labels);
+  if (labels != 0 && bytes != 0) slot.labelled = true;
+}
+
+std::vector<Labels> TaintMap::read(std::uint64_t address, std::uint64_t bytes) const {
+  const Allocation& allocation = allocation_of(*impl_->memory, address, bytes, "reading");
+  const std::size_t index = address >> Memory::Impl::kSlotShift;
+  if (index >= impl_->slots.size() || impl_->slots[index].labels.empty()) return std::vector<Labels>(bytes);
+  const auto begin = impl_->slots[index].labels.begin() + offset_in(allocation, address);
+  return {begin, begin + static_cast<std::ptrdiff_t>(bytes)};
+}
+
+}  // namespace librt::ptx

@@ -1,0 +1,39 @@
+// The labels behind a TaintMap.
+#pragma once
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <deque>
+#include <vector>
+
+#include "src/ptx/memory.hpp"
+#include "src/ptx/taint.hpp"
+
+namespace librt::ptx {
+
+struct TaintMap::Impl {
+  explicit Impl(Memory& memory_of_map) : memory(&memory_of_map) {}
+
+  struct Slot {
+    std::vector<Labels> labels;
+    std::atomic<bool> labelled{false};  ///< false: no byte has a label
+  };
+  struct HostRange {
+    const std::byte* begin;
+    const std::byte* end;
+    std::size_t slot;
+  };
+
+  /// Gives every live allocation its labels, before host threads share them.
+  void cover_allocations();
+  Slot& slot_of(std::uint64_t address) { return slots[address >> Memory::Impl::kSlotShift]; }
+  /// The labels of bytes that the host sees at `data`, or null if none there has any.
+  const Labels* labels_of(const std::byte* data) const;
+
+  Memory* memory;
+  std::deque<Slot> slots;           ///< by number of allocation
+  std::vector<HostRange> by_place;  ///< sorted
+};
+
+}  // namespace librt::ptx

@@ -1,0 +1,296 @@
+// Labels of instructions that compute each lane from its own registers (and of shuffles, which only move bits).
+#include <algorithm>
+#include <array>
+#include <cstring>
+
+#include "src/ptx/taint_instrument.hpp"
+
+namespace librt::ptx {
+namespace {
+
+bool in_mask(std::uint32_t mask, unsigned lane) {
+  return ((mask >> lane) & 1u) != 0;
+}
+
+unsigned width(InstructionInfo::Register r) {
+  return r.bytes == 0 ? 1 : r.bytes;
+}
+
+// Truth tables as lop3 has them: bit 4a + 2b + c is the result for bits a, b, c.
+constexpr unsigned kAnd = 0xc0, kOr = 0xfc, kXor = 0x3c, kNot = 0x0f;
+
+/// Whether bit `operand` of the index (4, 2 or 1) can change the result while the bits of `free` may be anything.
+bool matters(unsigned table, unsigned index, unsigned operand, unsigned free) {
+  for (unsigned others = 0; others < 8; ++others) {
+    const unsigned at = (index & ~free) | (others & free);
+    if (((table >> (at & ~operand)) & 1u) != ((table >> (at | operand)) & 1u)) return true;
+  }
+  return false;
+}
+
+/// The labels of one byte (or one predicate) of a bitwise operation.
+Labels logic_labels(unsigned table, const std::array<unsigned, 3>& values, const std::array<Labels, 3>& labels,
+                    unsigned bits) {
+  unsigned free = 0;
+  for (unsigned k = 0; k < 3; ++k)
+    if (labels[k] != 0) free |= 4u >> k;
+  Labels result = 0;
+  for (unsigned bit = 0; bit < bits; ++bit) {
+    const unsigned index = ((values[0] >> bit) & 1u) * 4 + ((values[1] >> bit) & 1u) * 2 + ((values[2] >> bit) & 1u);
+    for (unsigned k = 0; k < 3; ++k)
+      if (labels[k] != 0 && matters(table, index, 4u >> k, free)) result |= labels[k];
+  }
+  return result;
+}
+
+bool is_shuffle(Op op) {
+  return op == Op::shfl_up || op == Op::shfl_down || op == Op::shfl_bfly || op == Op::shfl_idx;
+}
+
+bool is_packed(Type type) {
+  return type == Type::f16x2 || type == Type::bf16x2;
+}
+
+}  // namespace
+
+void TaintInstrument::registers(Warp& warp, const Instruction& in, const InstructionInfo& info, std::uint32_t mask) {
+  if (!any_labelled(warp, info.read)) return clear(warp, info.written, mask);
+  const Form& form = info.form;
+  const Register b{in.b, 4}, c{in.c, 4}, e{in.e, 4};
+  switch (form.op) {
+    case Op::move:
+      if (form.type == Type::pred) return unite(warp, in, info, mask);
+      return move_bits(warp, in, info, {}, mask);
+    case Op::pack:
+    case Op::unpack:
+    case Op::brev:
+      return move_bits(warp, in, info, {}, mask);
+    case Op::cvt:
+      if (is_integer(form.type) && is_integer(form.source) && !form.sat) return move_bits(warp, in, info, {}, mask);
+      return unite(warp, in, info, mask);
+    case Op::cvt_pack:
+      return pack_halves(warp, in, mask);
+    case Op::shl:
+    case Op::shr:
+      return move_bits(warp, in, info, std::array{b}, mask);
+    case Op::shf_l_wrap:
+    case Op::shf_l_clamp:
+    case Op::shf_r_wrap:
+    case Op::shf_r_clamp:
+    case Op::prmt:
+    case Op::prmt_f4e:
+    case Op::prmt_b4e:
+    case Op::prmt_rc8:
+    case Op::prmt_ecl:
+    case Op::prmt_ecr:
+    case Op::prmt_rc16:
+    case Op::slct:
+      return move_bits(warp, in, info, std::array{c}, mask);
+    case Op::bfe:
+    case Op::shfl_up:
+    case Op::shfl_down:
+    case Op::shfl_bfly:
+    case Op::shfl_idx:
+      return move_bits(warp, in, info, std::array{b, c}, mask);
+    case Op::bfi:
+      return move_bits(warp, in, info, std::array{c, e}, mask);
+    case Op::selp:
+      return move_bits(warp, in, info, std::array{Register{in.c, 0}}, mask);
+    case Op::bit_and:
+      return logic(warp, in, info, kAnd, mask);
+    case Op::bit_or:
+      return logic(warp, in, info, kOr, mask);
+    case Op::bit_xor:
+      return logic(warp, in, info, kXor, mask);
+    case Op::bit_not:
+      return logic(warp, in, info, kNot, mask);
+    case Op::lop3:
+      return logic(warp, in, info, static_cast<unsigned>(in.immediate), mask);
+    case Op::setp:
+      return compare(warp, in, info, mask);
+    case Op::vote_all:
+    case Op::vote_any:
+    case Op::vote_uni:
+    case Op::vote_ballot:
+      return vote(warp, in, info, mask);
+    case Op::match_any:
+    case Op::match_all:
+    case Op::redux_add:
+    case Op::redux_min:
+    case Op::redux_max:
+    case Op::redux_and:
+    case Op::redux_or:
+    case Op::redux_xor:
+      return unite_lanes(warp, info, mask);
+    case Op::elect:
+      return clear(warp, info.written, mask);  // who is there is control flow
+    case Op::mma_m16n8k16:
+      return multiply_matrices(warp, in, 2);
+    case Op::mma_m16n8k8:
+      return multiply_matrices(warp, in, 1);
+    default:
+      return unite(warp, in, info, mask);
+  }
+}
+
+/// The rule of everything that computes: each byte of the result depends on each byte of the sources. The halves of
+/// packed types stay apart.
+void TaintInstrument::unite(Warp& warp, const Instruction&, const InstructionInfo& info, std::uint32_t mask) {
+  WarpShadow& labels = shadow(warp);
+  const bool packed = is_packed(info.form.type) && info.form.op != Op::cvt;
+  for (unsigned lane = 0; lane < kLanes; ++lane) {
+    if (!in_mask(mask, lane)) continue;
+    Word all = 0;
+    for (const Register& r : info.read) all |= labels.get(r, lane);
+    const Word united =
+        packed ? in_each(any_of(all & 0xffff), 2) | (in_each(any_of(all >> 16), 2) << 16) : in_each(any_of(all), 8);
+    for (const Register& r : info.written) labels.set(r, lane, united & low_bytes(width(r)));
+  }
+}
+
+/// cvt to a packed type: a is the upper half, b the lower.
+void TaintInstrument::pack_halves(Warp& warp, const Instruction& in, std::uint32_t mask) {
+  WarpShadow& labels = shadow(warp);
+  for (unsigned lane = 0; lane < kLanes; ++lane) {
+    if (!in_mask(mask, lane)) continue;
+    const Word high = in_each(labels.any({in.a, 4}, lane), 2), low = in_each(labels.any({in.b, 4}, lane), 2);
+    labels.set({in.d, 4}, lane, high << 16 | low);
+  }
+}
+
+/// Instructions that put bits of their data elsewhere, as their controls say. The handler itself moves them: it runs on
+/// registers in which a byte is all ones where the label is.
+void TaintInstrument::move_bits(Warp& warp, const Instruction& in, const InstructionInfo& info,
+                                std::span<const Register> controls, std::uint32_t mask) {
+  const Op op = info.form.op;
+  const bool b_is_data = op != Op::shl && op != Op::shr && op != Op::bfe && !is_shuffle(op);
+  std::vector<Register> data;
+  const auto is_control = [&](std::uint32_t offset) {
+    return std::ranges::any_of(controls, [=](const Register& r) { return r.offset == offset; });
+  };
+  for (const Register& r : info.read)
+    if (!is_control(r.offset) && r.offset != (in.flow == Flow::warp_mask ? in.e : 0)) data.push_back(r);
+  if (is_control(in.a) || (b_is_data && in.b != 0 && is_control(in.b))) {
+    if (is_shuffle(op)) return unite_lanes(warp, info, kFullWarp & mask);
+    return unite(warp, in, info, mask);
+  }
+
+  WarpShadow& labels = shadow(warp);
+  Word everything[kLanes] = {};  // per lane, byte by byte
+  Labels of_controls[kLanes] = {};
+  Labels all = 0;
+  for (unsigned lane = 0; lane < kLanes; ++lane) {
+    for (const Register& r : data) everything[lane] |= labels.get(r, lane);
+    for (const Register& r : controls) of_controls[lane] |= labels.any(r, lane);
+    all |= any_of(everything[lane]);
+  }
+  std::vector<Word> moved(info.written.size() * kLanes, 0);
+  std::byte* scratch = scratch_.registers;
+  const auto size = [](const Register& r) { return r.bytes == 0 ? std::size_t{4} : std::size_t{r.bytes} * kLanes; };
+  for (unsigned label = 0; label < 8; ++label) {
+    if (((all >> label) & 1u) == 0) continue;
+    for (const Register& r : controls) std::memcpy(scratch + r.offset, warp.registers + r.offset, size(r));
+    for (const Register& r : data)
+      for (unsigned lane = 0; lane < kLanes; ++lane) {
+        const Word ones = ((labels.get(r, lane) >> label) & in_each(1, 8)) * 0xff;
+        std::memcpy(scratch + r.offset + lane * r.bytes, &ones, r.bytes);
+      }
+    in.run(scratch_, in, kFullWarp);
+    for (std::size_t i = 0; i < info.written.size(); ++i) {
+      const Register& r = info.written[i];
+      if (r.bytes == 0) continue;  // shfl: whether a lane was in range is up to the controls
+      for (unsigned lane = 0; lane < kLanes; ++lane) {
+        Word bits = 0;
+        std::memcpy(&bits, scratch + r.offset + lane * r.bytes, r.bytes);
+        for (unsigned byte = 0; byte < r.bytes; ++byte)
+          if (((bits >> (8 * byte)) & 0xff) != 0) moved[i * kLanes + lane] |= Word{1} << (8 * byte + label);
+      }
+    }
+    for (const Register& r : controls) std::memset(scratch + r.offset, 0, size(r));
+    for (const Register& r : data) std::memset(scratch + r.offset, 0, size(r));
+    for (const Register& r : info.written) std::memset(scratch + r.offset, 0, size(r));
+  }
+
+  const bool keeps_bytes = op == Op::selp || op == Op::slct;
+  for (std::size_t i = 0; i < info.written.size(); ++i) {
+    const Register& r = info.written[i];
+    for (unsigned lane = 0; lane < kLanes; ++lane) {
+      if (!in_mask(mask, lane)) continue;
+      Word word = moved[i * kLanes + lane];
+      if (of_controls[lane] != 0) {
+        const Labels source = is_shuffle(op) ? all : any_of(everything[lane]);
+        word = (keeps_bytes    ? everything[lane]
+                : r.bytes == 0 ? 0
+                               : in_each(source, width(r))) |
+               in_each(of_controls[lane], width(r));
+      }
+      labels.set(r, lane, word);
+    }
+  }
+}
+
+void TaintInstrument::logic(Warp& warp, const Instruction& in, const InstructionInfo& info, unsigned table,
+                            std::uint32_t mask) {
+  WarpShadow& labels = shadow(warp);
+  const bool predicates = info.form.type == Type::pred;
+  const auto bytes = static_cast<std::uint8_t>(predicates ? 0 : std::max(2u, bytes_of(info.form.type)));
+  const unsigned operands = info.form.op == Op::lop3 ? 3 : info.form.op == Op::bit_not ? 1 : 2;
+  const std::uint32_t offsets[3] = {in.a, in.b, in.c};
+  for (unsigned lane = 0; lane < kLanes; ++lane) {
+    if (!in_mask(mask, lane)) continue;
+    Word values[3] = {}, sources[3] = {};
+    for (unsigned k = 0; k < operands; ++k) {
+      sources[k] = labels.get({offsets[k], bytes}, lane);
+      if (predicates) {
+        std::uint32_t lanes;
+        std::memcpy(&lanes, warp.registers + offsets[k], sizeof lanes);
+        values[k] = (lanes >> lane) & 1u;
+      } else {
+        std::memcpy(&values[k], warp.registers + offsets[k] + lane * bytes, bytes);
+      }
+    }
+    Word result = 0;
+    for (unsigned byte = 0; byte < (predicates ? 1u : bytes); ++byte) {
+      const auto part = [byte](Word word) { return static_cast<Labels>(word >> (8 * byte)); };
+      result |= Word{logic_labels(table, {part(values[0]), part(values[1]), part(values[2])},
+                                  {part(sources[0]), part(sources[1]), part(sources[2])}, predicates ? 1 : 8)}
+                << (8 * byte);
+    }
+    labels.set({in.d, bytes}, lane, result);
+  }
+}
+
+/// setp: the comparison, and its boolean operation with a predicate, which decides where it is clean.
+void TaintInstrument::compare(Warp& warp, const Instruction& in, const InstructionInfo& info, std::uint32_t mask) {
+  WarpShadow& labels = shadow(warp);
+  const auto bytes = static_cast<std::uint8_t>(std::max(2u, bytes_of(info.form.type)));
+  const Register a{in.a, bytes}, b{in.b, bytes};
+  if (info.form.combine == Combine::none) return unite(warp, in, info, mask);
+  // The comparison alone, by its own handler, into a predicate that is nobody's.
+  Instruction alone = in;
+  alone.immediate = 0;
+  alone.d = alone.e = 0;
+  for (const Register& r : {a, b})
+    std::memcpy(scratch_.registers + r.offset, warp.registers + r.offset, std::size_t{bytes} * kLanes);
+  alone.run(scratch_, alone, kFullWarp);
+  std::uint32_t compared, operand;
+  std::memcpy(&compared, scratch_.registers, sizeof compared);
+  std::memset(scratch_.registers, 0, sizeof compared);
+  for (const Register& r : {a, b}) std::memset(scratch_.registers + r.offset, 0, std::size_t{bytes} * kLanes);
+  std::memcpy(&operand, warp.registers + in.c, sizeof operand);
+  if ((in.immediate & 4) != 0) operand = ~operand;
+  const unsigned table = info.form.combine == Combine::bool_and  ? kAnd
+                         : info.form.combine == Combine::bool_or ? kOr
+                                                                 : kXor;
+  for (unsigned lane = 0; lane < kLanes; ++lane) {
+    if (!in_mask(mask, lane)) continue;
+    const auto of_comparison = static_cast<Labels>(labels.any(a, lane) | labels.any(b, lane));
+    const Labels of_operand = labels.any({in.c, 0}, lane);
+    const unsigned value = (compared >> lane) & 1u, other = (operand >> lane) & 1u;
+    labels.set({in.d, 0}, lane, logic_labels(table, {value, other, 0}, {of_comparison, of_operand, 0}, 1));
+    if (in.e != 0)
+      labels.set({in.e, 0}, lane, logic_labels(table, {value ^ 1u, other, 0}, {of_comparison, of_operand, 0}, 1));
+  }
+}
+
+}  // namespace librt::ptx

@@ -1,0 +1,66 @@
+#include "src/util/log.hpp"
+
+#include <spdlog/logger.h>
+#include <spdlog/sinks/stdout_sinks.h>
+
+#include <utility>
+
+namespace librt::util {
+namespace {
+
+using Sink = std::function<void(LogLevel, std::string_view)>;
+
+spdlog::level::level_enum spdlog_level(LogLevel level) noexcept {
+  switch (level) {
+    case LogLevel::debug:
+      return spdlog::level::debug;
+    case LogLevel::info:
+      return spdlog::level::info;
+    case LogLevel::warn:
+      return spdlog::level::warn;
+    case LogLevel::error:
+      return spdlog::level::err;
+  }
+  return spdlog::level::err;
+}
+
+// The names that LIBRT_LOG takes; spdlog's own differ from them.
+std::string_view level_name(LogLevel level) noexcept {
+  switch (level) {
+    case LogLevel::debug:
+      return "debug";
+    case LogLevel::info:
+      return "info";
+    case LogLevel::warn:
+      return "warn";
+    case LogLevel::error:
+      return "error";
+  }
+  return "error";
+}
+
+// Not in spdlog's registry: a program that uses spdlog itself must not meet our logger there.
+Sink stderr_sink() {
+  auto logger = std::make_shared<spdlog::logger>("librt", std::make_shared<spdlog::sinks::stderr_sink_mt>());
+  logger->set_level(spdlog::level::debug);
+  logger->set_pattern("%Y-%m-%d %H:%M:%S.%e %n %v");
+  logger->flush_on(spdlog::level::debug);
+  return [logger = std::move(logger)](LogLevel level, std::string_view message) {
+    logger->log(spdlog_level(level), "{}: {}", level_name(level), message);
+  };
+}
+
+}  // namespace
+
+Log::Log(Sink sink, LogLevel level)
+    : sink_(std::make_shared<const Sink>(sink ? std::move(sink) : stderr_sink())), level_(level) {}
+
+void Log::operator()(LogLevel level, std::string_view message) const noexcept {
+  if (!enabled(level)) return;
+  try {
+    (*sink_)(level, message);
+  } catch (...) {  // NOLINT(bugprone-empty-catch): a log line never fails a request
+  }
+}
+
+}  // namespace librt::util

@@ -1,0 +1,125 @@
+// Help, exit codes, and where words go.
+#include <librt/version.hpp>
+
+#include <catch2/catch.hpp>
+
+#include "tests/cli/process.hpp"
+
+using librt::test::Finished;
+using librt::test::Tool;
+
+TEST_CASE("cli: every verb has help with an example, on stdout", "[cli]") {
+  const Tool tool;
+  const std::vector<std::vector<std::string>> verbs{
+      {"demo"},  {"compile"},       {"run"},         {"check"},         {"bench"},           {"doctor"},
+      {"cache"}, {"cache", "path"}, {"cache", "ls"}, {"cache", "show"}, {"cache", "verify"}, {"cache", "clear"}};
+  for (std::vector<std::string> verb : verbs) {
+    CAPTURE(verb);
+    verb.push_back("--help");
+    const Finished help = tool(verb);
+    CHECK(help.exit_code == 0);
+    CHECK(help.err.empty());
+    CHECK_THAT(help.out, Catch::Contains("Example:\n  librt " + verb[0]));
+    if (verb != std::vector<std::string>{"cache", "--help"}) CHECK_THAT(help.out, Catch::Contains("--json"));
+  }
+  const Finished help = tool({"--help"});
+  CHECK(help.exit_code == 0);
+  CHECK_THAT(help.out, Catch::Contains("Exit codes: 0 done, 1 a problem was found, 2 usage, 3 this machine cannot"));
+}
+
+TEST_CASE("cli: the version is the library's", "[cli]") {
+  CHECK(Tool()({"--version"}).out == std::string(librt::version()) + "\n");
+}
+
+TEST_CASE("cli: what is typed wrongly is exit code 2 and leaves stdout empty", "[cli]") {
+  const Tool tool;
+  const std::vector<std::vector<std::string>> mistakes{
+      {},
+      {"frobnicate"},
+      {"cache"},
+      {"cache", "frobnicate"},
+      {"cache", "show"},
+      {"compile"},
+      {"compile", "gqa_decode", "--arch", "sm_80"},
+      {"compile", "attention", "head_dim=64", "--arch", "sm_80"},
+      {"compile", "mla_decode", "num_heads=16", "page_size=64", "dtype=bf16"},
+      {"compile", "mla_decode", "num_heads=16", "page_size=64", "dtype=bf16", "--arch", "sm80"},
+      {"compile", "mla_decode", "num_heads=16", "page_size=64", "dtype=bf16", "--arch"},
+      {"compile", "mla_decode", "num_heads=x", "page_size=64", "dtype=bf16", "--arch", "sm_80"},
+      {"compile", "mla_decode", "num_heads=16", "page_size=0", "dtype=bf16", "--arch", "sm_80"},
+      {"compile", "mla_decode", "num_heads=16", "page_size=64", "dtype=bf17", "--arch", "sm_80"},
+      {"run"},
+      {"check"},
+      {"check", "one", "two"},
+      {"run", "in.safetensors"},
+      {"demo", "extra"},
+      {"doctor", "--unknown"}};
+  for (const auto& words : mistakes) {
+    CAPTURE(words);
+    const Finished finished = tool(words);
+    CHECK(finished.exit_code == 2);
+    CHECK(finished.out.empty());
+    CHECK_FALSE(finished.err.empty());
+  }
+}
+
+TEST_CASE("cli: a wrong spec names the member, its value and what is allowed", "[cli]") {
+  const Finished finished = Tool()({"compile", "gqa_decode", "dtype=bf16", "num_qo_heads=32", "num_kv_heads=8",
+                                    "head_dim=72", "page_size=16", "--arch", "sm_80"});
+  CHECK(finished.exit_code == 2);
+  CHECK_THAT(finished.err, Catch::Contains("head_dim=72"));
+  CHECK_THAT(finished.err, Catch::Contains("64, 80, 96, 128, 192, 256"));
+}
+
+TEST_CASE("cli: a failure under --json is JSON too", "[cli]") {
+  const Finished finished =
+      Tool()({"compile", "mla_decode", "num_heads=999", "page_size=64", "dtype=bf16", "--arch", "sm_80", "--json"});
+  CHECK(finished.exit_code == 2);
+  CHECK_THAT(finished.json()["error"]["message"].get<std::string>(), Catch::Contains("num_heads=999"));
+  CHECK_THAT(finished.err, Catch::Contains("num_heads=999"));
+}
+
+TEST_CASE("cli: a wrong environment is a usage error that names the variable", "[cli]") {
+  const Finished finished = Tool()({"doctor"}, {{"LIBRT_LOG", "loud"}});
+  CHECK(finished.exit_code == 2);
+  CHECK_THAT(finished.err, Catch::Contains("LIBRT_LOG=loud"));
+}
+
+TEST_CASE("cli: without NVRTC a compile is exit code 3 and says what would help", "[cli]") {
+  const Tool tool;
+  const std::vector<std::string> compile{"compile", "mla_decode", "num_heads=16", "page_size=64", "dtype=bf16",
+                                         "--arch",  "sm_80",      "-o",           tool.file("x")};
+  const Finished finished = tool(compile, {{"LIBRT_NVRTC", "/nonexistent/libnvrtc.so.13"}});
+  CHECK(finished.exit_code == 3);
+  CHECK(finished.out.empty());
+  CHECK_THAT(finished.err, Catch::Contains("/nonexistent/libnvrtc.so.13"));
+  CHECK_THROWS(librt::test::read_text(tool.file("x")));
+
+  const Finished doctor = tool({"doctor", "--json"}, {{"LIBRT_NVRTC", "/nonexistent/libnvrtc.so.13"}});
+  CHECK(doctor.exit_code == 3);
+  CHECK(doctor.json()["usable"] == false);
+}
+
+TEST_CASE("cli: doctor finds what a compile needs", "[cli]") {
+  const Tool tool;
+  const Finished words = tool({"doctor"});
+  CHECK(words.exit_code == 0);
+  CHECK_THAT(words.out, Catch::Contains("nvrtc") && Catch::Contains("cache"));
+
+  const Finished finished = tool({"doctor", "--json"});
+  CHECK(finished.exit_code == 0);
+  const auto json = finished.json();
+  CHECK(json["usable"] == true);
+  std::map<std::string, nlohmann::json> findings;
+  for (const auto& line : json["findings"]) findings[line["name"]] = line;
+  for (const char* const name : {"nvrtc", "kernels", "compile", "virtual", "cache"}) {
+    CAPTURE(name);
+    CHECK(findings.at(name)["ok"] == true);
+  }
+  CHECK_THAT(findings["nvrtc"]["found"].get<std::string>(), Catch::Contains("libnvrtc.so"));
+  CHECK_THAT(findings["cache"]["found"].get<std::string>(), Catch::StartsWith(tool.cache()));
+  for (const auto& [name, line] : findings) {
+    CAPTURE(name);
+    CHECK((line["ok"] == true) == line["help"].get<std::string>().empty());
+  }
+}

@@ -1,0 +1,98 @@
+#!/usr/bin/env bash
+# Installs a build and uses it as strangers would: find_package, pkg-config, add_subdirectory (which also gives a static
+# library, installed and used once more), and beside glibc's own librt. Checks what liblibrt.so needs and exports.
+# Usage: tests/install/run.sh BUILD_DIR SOURCE_DIR
+set -euo pipefail
+
+build_dir=$(realpath "${1:?usage: run.sh BUILD_DIR SOURCE_DIR}")
+source_dir=$(realpath "${2:?usage: run.sh BUILD_DIR SOURCE_DIR}")
+# Kept between runs, so that only the first one compiles librt once more for add_subdirectory.
+work_dir=$build_dir/install_check
+mkdir -p "$work_dir"
+find "$work_dir" -mindepth 1 -maxdepth 1 ! -name add_subdirectory -exec rm -rf {} +
+consumers=$source_dir/tests/install
+
+fail() {
+  echo "FAILED: $*" >&2
+  exit 1
+}
+
+quietly() {
+  "$@" >"$work_dir/log" 2>&1 || {
+    cat "$work_dir/log" >&2
+    fail "$*"
+  }
+}
+
+configure() { # SOURCE BUILD [option...]
+  local launcher=()
+  if command -v ccache >/dev/null; then launcher=(-DCMAKE_CXX_COMPILER_LAUNCHER=ccache); fi
+  quietly cmake -S "$1" -B "$2" -G Ninja "${launcher[@]}" "${@:3}"
+}
+
+# Runs a program away from the build, so that only installed files can be found.
+run_consumer() { # PROGRAM
+  local output
+  output=$(cd / && env -i PATH=/usr/bin:/bin LD_LIBRARY_PATH="${library_path:-}" "$1") || fail "$1 exited with $?"
+  grep -q '^librt .* works on virtual:sm_90$' <<<"$output" || fail "$1 printed: $output"
+  grep -q 'invalid_argument: .*num_heads' <<<"$output" || fail "$1 did not report the bad spec: $output"
+  grep -q 'extern "C"' <<<"$output" || fail "$1 did not print the program: $output"
+  echo "ok: $(basename "$(dirname "$1")")/$(basename "$1")"
+}
+
+use_find_package() { # PREFIX NAME
+  configure "$consumers/find_package" "$work_dir/$2" -DCMAKE_PREFIX_PATH="$1"
+  quietly cmake --build "$work_dir/$2"
+  run_consumer "$work_dir/$2/consumer"
+  run_consumer "$work_dir/$2/consumer_with_glibc_librt"
+}
+
+use_pkg_config() { # PREFIX NAME [pkg-config option...]
+  mkdir -p "$work_dir/$2"
+  local pc flags
+  pc=$(find "$1" -name librt.pc)
+  flags=$(PKG_CONFIG_PATH=$(dirname "$pc") pkg-config --cflags --libs "${@:3}" librt)
+  # shellcheck disable=SC2086  # the flags are words
+  quietly g++ -std=c++20 "$consumers/consumer.cpp" -o "$work_dir/$2/consumer" $flags
+  library_path=$(dirname "$(dirname "$pc")") run_consumer "$work_dir/$2/consumer"
+}
+
+check_shared_library() { # LIBRARY
+  local needed exported
+  needed=$(readelf -d "$1" | sed -n 's/.*(NEEDED).*\[\(.*\)\]/\1/p')
+  ! grep -E 'fmt|spdlog|cuda|nvrtc|sodium|librt\.so' <<<"$needed" || fail "$1 must not need these"
+  readelf -d "$1" | grep -q 'SONAME.*\[liblibrt\.so' || fail "$1: its SONAME must not be glibc's librt.so"
+  exported=$(nm -D --defined-only --demangle "$1" | cut -d' ' -f3-)
+  grep -q '^librt::Runtime::get(' <<<"$exported" || fail "$1 does not export librt::Runtime::get"
+  ! grep -vE '^(typeinfo (name )?for |vtable for )?librt::' <<<"$exported" || fail "$1 exports what is not librt's"
+  echo "ok: $(basename "$1") needs" $needed
+}
+
+prefix=$work_dir/prefix
+quietly cmake --install "$build_dir" --prefix "$prefix"
+shared_library=$(find "$prefix" -name 'liblibrt.so' | head -1)
+test -n "$shared_library" || fail "no liblibrt.so was installed from $build_dir: run this on a shared build"
+test -n "$(find "$prefix/share/librt/kernels" -name '*.cuh')" || fail "no kernel sources were installed"
+test -z "$(find "$prefix" -name 'librt.so*')" || fail "a file called librt.so would hide glibc's"
+check_shared_library "$(realpath "$shared_library")"
+# A prefix may be moved after it was installed.
+mv "$prefix" "$work_dir/moved"
+prefix=$work_dir/moved
+use_find_package "$prefix" find_package_shared
+use_pkg_config "$prefix" pkg_config_shared
+if [ -x "$prefix/bin/librt" ]; then
+  (cd / && env -i PATH=/usr/bin:/bin "$prefix/bin/librt" --help) >/dev/null || fail "the installed tool does not start"
+  echo "ok: bin/librt"
+fi
+
+configure "$consumers/add_subdirectory" "$work_dir/add_subdirectory" -DLIBRT_SOURCE_DIR="$source_dir" \
+  -DBUILD_SHARED_LIBS=OFF -DLIBRT_INSTALL=ON
+quietly cmake --build "$work_dir/add_subdirectory"
+run_consumer "$work_dir/add_subdirectory/consumer"
+test ! -e "$work_dir/add_subdirectory/bin/librt" || fail "add_subdirectory built the tool, which nobody asked for"
+
+static_prefix=$work_dir/static_prefix
+quietly cmake --install "$work_dir/add_subdirectory" --prefix "$static_prefix"
+use_find_package "$static_prefix" find_package_static
+use_pkg_config "$static_prefix" pkg_config_static --static
+echo "all consumers work"

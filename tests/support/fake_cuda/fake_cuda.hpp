@@ -1,0 +1,79 @@
+// A stand-in for libcuda.so.1, for tests: device memory is host memory, kernels are recorded and not run, and every
+// entry can be made to fail. Built as a shared object of that very name; a test program links it, so that dlopen of
+// libcuda.so.1 finds it loaded already. Thread safe.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#define FAKE_CUDA_API __attribute__((visibility("default")))
+
+namespace fake_cuda {
+
+/// Back to a healthy machine with one GPU of compute capability 9.0, an empty log and no live objects.
+FAKE_CUDA_API void reset();
+
+/// From now on `entry` (named as in the log) does nothing and returns `code`.
+FAKE_CUDA_API void fail(std::string_view entry, int code);
+/// cuGetProcAddress no longer knows `entry`.
+FAKE_CUDA_API void hide(std::string_view entry);
+
+struct Machine {
+  int driver_version = 13000;
+  int num_gpus = 1;
+  int compute_major = 9;
+  int compute_minor = 0;
+  int num_sms = 132;
+  int shared_bytes_per_block = 232448;
+  std::size_t kernel_parameter_bytes = 16;
+};
+FAKE_CUDA_API void set_machine(const Machine& machine);
+
+/// Names of the calls since reset(), in order; cuGetProcAddress is left out.
+FAKE_CUDA_API std::vector<std::string> calls();
+FAKE_CUDA_API std::size_t count(std::string_view entry);
+
+struct Launch {
+  unsigned grid[3];
+  unsigned block[3];
+  unsigned shared_bytes;
+  void* stream;
+  unsigned num_attributes;
+  const void* context;  ///< current on the launching thread
+  std::vector<std::byte> parameters;
+};
+FAKE_CUDA_API std::vector<Launch> launches();
+
+/// What was loaded and set up, as the driver saw it.
+struct LoadedCode {
+  std::string first_bytes;  ///< of the image, up to its first zero, at most 16
+  std::string kernel_name;
+  int max_dynamic_shared_bytes;
+};
+FAKE_CUDA_API std::vector<LoadedCode> loaded_code();
+
+struct Copy {
+  std::uint64_t device_address;
+  std::size_t bytes;
+  void* stream;
+};
+FAKE_CUDA_API std::vector<Copy> async_copies();
+
+/// Objects that are alive.
+struct Outstanding {
+  int allocations = 0;
+  int libraries = 0;
+  int contexts = 0;       ///< retained and not released
+  int context_depth = 0;  ///< pushed on the calling thread and not popped
+};
+FAKE_CUDA_API Outstanding outstanding();
+
+/// Makes a context that is not librt's current on the calling thread, and returns it.
+FAKE_CUDA_API const void* push_foreign_context();
+FAKE_CUDA_API const void* current_context();
+FAKE_CUDA_API const void* primary_context();
+
+}  // namespace fake_cuda

@@ -1,0 +1,264 @@
+// Text that is not PTX, or is PTX cut short or damaged: a MachineError every time, never a crash, a hang or a module.
+#include <random>
+
+#include "tests/unit/ptx/ptx_harness.hpp"
+
+namespace librt::ptx::test {
+namespace {
+
+/// True when `text` is a module, false when it is refused; anything but a MachineError escapes and fails the test.
+bool accepted(std::string_view text) {
+  try {
+    return !Module::parse(text).entries().empty();
+  } catch (const MachineError& error) {
+    CHECK((error.fault() == Fault::syntax || error.fault() == Fault::unsupported));
+    CHECK(error.what()[0] != '\0');
+    return false;
+  }
+}
+
+void check_malformed(std::string_view text) {
+  INFO(text.substr(0, 200));
+  CHECK_FALSE(accepted(text));
+}
+
+std::string entry(const std::string& body, const std::string& scope = "") {
+  return ".version 9.0\n.target sm_80\n.address_size 64\n" + scope +
+         "\n.visible .entry k(.param .u64 a)\n{\n.reg .b32 %r<8>;\n.reg .b64 %d<8>;\n.reg .pred %p<4>;\n" + body +
+         "\nret;\n}\n";
+}
+
+/// A bit of everything that the parser knows.
+const std::string kRich =
+    "//\n// Generated\n//\n.version 9.0\n.target sm_90a\n.address_size 64\n.extern .shared .align 16 .b8 "
+    "dynamic[];\n.global .align 4 .u32 table[2][2] = {{1, 2}, {3, 4}};\n.global .u64 where = generic(table)+4;\n.const "
+    ".f32 pi = 0f40490FDB;\n"
+    ".visible .entry k(\n .param .u64 a,\n .param .align 8 .b8 b[16]\n)\n.maxntid 128, 1, 1\n.minnctapersm 2\n{\n .reg "
+    ".pred %p<3>;\n .reg .b16 %rs<3>;\n .reg .b32 %r<9>;\n .reg .b64 %rd<5>;\n .shared .align 16 .b8 tile[64];\n "
+    ".local .align 8 .b8 stack[16];\n"
+    " ld.param.u64 %rd1, [a];\n cvta.to.global.u64 %rd2, %rd1;\n mov.u32 %r1, %tid.x;\n setp.gt.and.s32 %p1|%p2, %r1, "
+    "-5, !%p1;\n @!%p1 bra $L__BB0_2;\n ld.global.nc.L1::no_allocate.v2.u32 {%r2, %r3}, [%rd2+8];\n { .reg .b32 t; "
+    "mov.b32 t, {%rs1, %rs2}; add.s32 %r4, t, 0x1F; }\n"
+    "$L__BB0_2:\n /* comment */ shfl.sync.bfly.b32 %r5|%p2, %r4, 16, 31, -1;\n fma.rn.f32 %r6, %r5, 0f3F800000, 0.5;\n "
+    "st.global.v2.b32 [%rd2], {%r5, %r6};\n ret;\n}\n";
+
+}  // namespace
+
+TEST_CASE("text that is no module is refused", "[ptx][malformed]") {
+  for (const std::string_view text : {"",
+                                      " ",
+                                      "\n",
+                                      "x",
+                                      "{",
+                                      "}",
+                                      ";",
+                                      ".",
+                                      ".version",
+                                      ".version 9.0",
+                                      "// only a comment",
+                                      "/*",
+                                      "\"",
+                                      "\\",
+                                      "%",
+                                      "<>",
+                                      "\x7f"
+                                      "ELF\x02\x01",
+                                      "#include <x>",
+                                      ".entry",
+                                      ".version 9.0\n.target",
+                                      ".version x\n.target sm_80\n",
+                                      ".version 9.0 .target sm_80 .address_size 33",
+                                      ".version 9.0\n.target sm_80\n.address_size 64\n.visible .entry"})
+    check_malformed(text);
+  check_malformed(std::string_view("\0\0\0", 3));
+  check_malformed(std::string(100000, '{'));
+  check_malformed(std::string(100000, '('));
+  check_malformed(".version 9.0\n.target sm_80\n.address_size 64\n" + std::string(100000, '{'));
+}
+
+TEST_CASE("32-bit addresses are refused", "[ptx][malformed]") {
+  check_malformed(".version 9.0\n.target sm_80\n.address_size 32\n.visible .entry k()\n{\nret;\n}\n");
+}
+
+TEST_CASE("damaged statements are refused", "[ptx][malformed]") {
+  for (const std::string body : {
+           "add.s32 %r1, %r2, %r3",
+           "add.s32 %r1 %r2, %r3;",
+           "add.s32 %r1,, %r3;",
+           "add.s32 , %r2, %r3;",
+           "add.s32 %r1, %r2, %r3,;",
+           "add..s32 %r1, %r2, %r3;",
+           ".s32 %r1, %r2, %r3;",
+           "add.s32. %r1, %r2, %r3;",
+           "@ add.s32 %r1, %r2, %r3;",
+           "@! add.s32 %r1, %r2, %r3;",
+           "@%p1 ;",
+           "@%p1 L: ret;",
+           "mov.u32 %r1, ;",
+           "mov.u32 %r1, 0x;",
+           "mov.u32 %r1, 0b2;",
+           "mov.u32 %r1, 09;",
+           "mov.u32 %r1, 1e;",
+           "mov.f32 %r1, 0f123;",
+           "mov.f32 %r1, 0f3F8000000;",
+           "mov.u32 %r1, 99999999999999999999999;",
+           "mov.u32 %r1, (1+);",
+           "mov.u32 %r1, 1/0;",
+           "ld.global.u32 %r1, [%d1;",
+           "ld.global.u32 %r1, %d1];",
+           "ld.global.u32 %r1, [];",
+           "ld.global.u32 %r1, [%d1+];",
+           "ld.global.u32 %r1, [%d1+%d2];",
+           "ld.global.u32 %r1, [%r1];",
+           "mov.b64 {%r1, %r2, %d1;",
+           "mov.b64 {}, %d1;",
+           "setp.eq.s32 %p1|, %r1, %r2;",
+           "setp.eq.s32 |%p1, %r1, %r2;",
+           "{ mov.u32 %r1, 1;",
+           "mov.u32 %r1, 1; }",
+           "L: L: mov.u32 %r1, 1;",
+           "L: mov.u32 %r1, 1;\nL: mov.u32 %r1, 2;",
+           ".reg .b32 %r1;",
+           ".reg .b32 %x<;",
+           ".reg .b32 %x<0x>;",
+           ".reg .b32 %x<-1>;",
+           ".reg %x;",
+           ".reg .b32 %x",
+           ".shared .b8 x[-1];",
+           ".shared .b8 x[",
+           ".shared .b8 x[2;",
+           ".shared .align 0 .b8 x[2];",
+           ".shared x[2];",
+           ".loc 1 2",
+           "TABLE: .branchtargets NOWHERE;",
+           "{ .reg .b32 %scoped; }\nmov.u32 %scoped, 1;",
+           "{ L: mov.u32 %r1, 1; }\nbra L;",
+       }) {
+    check_malformed(entry(body));
+  }
+}
+
+TEST_CASE("damaged declarations of module scope are refused", "[ptx][malformed]") {
+  for (const std::string scope : {
+           ".global .u32 x = ;",
+           ".global .u32 x = {1, 2};",
+           ".global .u32 x[2] = {1, 2, 3};",
+           ".global .u32 x[2] = {1, 2;",
+           ".global .u32 x[2] = 1, 2};",
+           ".global .u32 x = nothing;",
+           ".global .u32 x[] ;",
+           ".global .u32 x;\n.global .u32 x;",
+           ".global .u32 k;",
+           ".global .u64 x = generic();",
+           ".global .u64 x = generic(x;",
+           ".const .f32 x = 0f12;",
+           ".extern .shared .b8 x[;",
+           ".shared .u32 x = 5;",
+           ".visible .entry k() { ret; }",
+           ".visible .entry (.param .u64 a) { ret; }",
+           ".visible .entry j(.param .u64) { ret; }",
+           ".visible .entry j(.param .u64 a .param .u64 b) { ret; }",
+           ".visible .entry j(.param .u64 a, .param .u64 a) { ret; }",
+           ".visible .entry j(.param .u64 a, .param .ptr b) { ret; }",
+           ".visible .entry j(.param b) { ret; }",
+           ".global .align 4 x[2];",
+           ".global .v2 x;",
+           ".visible .entry j(.param .u64 a, ) { ret; }",
+       }) {
+    check_malformed(entry("", scope));
+  }
+}
+
+TEST_CASE("sizes that no machine has are refused without being allocated", "[ptx][malformed]") {
+  check_malformed(entry(".reg .b32 %x<4294967295>;"));
+  check_malformed(entry(".reg .b32 %x<18446744073709551615>;"));
+  check_malformed(entry(".reg .b32 %x<99999999999999999999999>;"));
+  check_malformed(entry(".shared .b8 x[18446744073709551615];"));
+  check_malformed(entry(".shared .b64 x[2305843009213693953];"));
+  check_malformed(entry(".local .b8 x[9223372036854775807];"));
+  check_malformed(entry("", ".global .b8 x[18446744073709551615];"));
+  check_malformed(entry("", ".global .b8 x[4294967296][4294967296];"));
+  check_malformed(entry("", ".global .align 4611686018427387904 .b8 x[4];"));
+  check_malformed(
+      ".version 9.0\n.target sm_80\n.address_size 64\n.visible .entry k(.param .align 8 .b8 "
+      "a[9223372036854775800])\n{\nret;\n}\n");
+}
+
+TEST_CASE("a module cut off anywhere is refused", "[ptx][malformed]") {
+  REQUIRE(accepted(kRich));
+  const std::size_t end = kRich.rfind('}');
+  for (std::size_t length = 0; length < kRich.size(); ++length) {
+    // Cut inside of the module-scope part it may still be whole, but then it has no entry.
+    INFO("cut to " << length << " bytes");
+    REQUIRE(accepted(std::string_view(kRich).substr(0, length)) == (length > end));
+  }
+}
+
+TEST_CASE("a damaged byte never crashes the parser", "[ptx][malformed]") {
+  std::mt19937 random(3);
+  std::size_t refused = 0;
+  for (std::size_t position = 0; position < kRich.size(); ++position) {
+    for (const char c : {'{', '}', ';', '9', '.', '%', '\0', '\xff', static_cast<char>(random())}) {
+      std::string text = kRich;
+      text[position] = c;
+      refused += accepted(text) ? 0 : 1;
+    }
+  }
+  CHECK(refused > kRich.size());
+}
+
+TEST_CASE("lines dropped, doubled or exchanged never crash the parser", "[ptx][malformed]") {
+  std::vector<std::string> lines;
+  for (std::size_t start = 0; start < kRich.size();) {
+    const std::size_t end = kRich.find('\n', start);
+    lines.push_back(kRich.substr(start, end - start + 1));
+    start = end + 1;
+  }
+  std::mt19937 random(5);
+  std::size_t refused = 0;
+  for (int round = 0; round < 500; ++round) {
+    std::vector<std::string> changed = lines;
+    for (auto edits = 1 + random() % 3; edits > 0; --edits) {
+      const std::size_t at = random() % changed.size(), other = random() % changed.size();
+      switch (random() % 3) {
+        case 0:
+          changed[at].clear();
+          break;
+        case 1:
+          changed[at] += changed[at];
+          break;
+        default:
+          std::swap(changed[at], changed[other]);
+      }
+    }
+    std::string text;
+    for (const std::string& line : changed) text += line;
+    refused += accepted(text) ? 0 : 1;
+  }
+  CHECK(refused > 100);
+}
+
+TEST_CASE("line ends of other systems, tabs and missing final newlines are fine", "[ptx][malformed]") {
+  std::string text;
+  for (const char c : kRich) text += c == '\n' ? std::string("\r\n") : std::string(1, c);
+  CHECK(accepted(text));
+  std::string tabs = kRich;
+  for (char& c : tabs) c = c == ' ' ? '\t' : c;
+  CHECK(accepted(tabs));
+  CHECK(accepted(kRich.substr(0, kRich.size() - 1)));
+}
+
+TEST_CASE("a module tells its version, target and entries", "[ptx][malformed]") {
+  const Module module = Module::parse(kRich);
+  CHECK(module.version() == "9.0");
+  CHECK(module.target() == "sm_90a");
+  CHECK(module.entries() == std::vector<std::string>{"k"});
+  const Module two = Module::parse(
+      ".version 8.7\n.target sm_80, texmode_independent\n.address_size 64\n.visible .entry "
+      "second()\n{\nret;\n}\n.entry first()\n{\nret;\n}\n");
+  CHECK(two.version() == "8.7");
+  CHECK(two.target() == "sm_80");
+  CHECK(two.entries() == std::vector<std::string>{"second", "first"});
+}
+
+}  // namespace librt::ptx::test

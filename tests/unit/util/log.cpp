@@ -1,0 +1,59 @@
+#include "src/util/log.hpp"
+
+#include <catch2/catch.hpp>
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <stdexcept>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "src/util/files.hpp"
+#include "tests/support/temp_dir.hpp"
+
+using namespace librt;
+
+TEST_CASE("messages below the level do not reach the sink", "[util][log]") {
+  std::vector<std::pair<LogLevel, std::string>> received;
+  const util::Log log([&](LogLevel level, std::string_view text) { received.emplace_back(level, text); },
+                      LogLevel::warn);
+  log(LogLevel::debug, "a");
+  log(LogLevel::info, "b");
+  log(LogLevel::warn, "c");
+  log(LogLevel::error, "d");
+  CHECK(received == std::vector<std::pair<LogLevel, std::string>>{{LogLevel::warn, "c"}, {LogLevel::error, "d"}});
+  CHECK_FALSE(log.enabled(LogLevel::info));
+  CHECK(log.enabled(LogLevel::warn));
+}
+
+TEST_CASE("what a sink throws goes no further", "[util][log]") {
+  int calls = 0;
+  const util::Log log(
+      [&](LogLevel, std::string_view) {
+        ++calls;
+        throw std::runtime_error("sink");
+      },
+      LogLevel::debug);
+  log(LogLevel::error, "one");
+  log(LogLevel::error, "two");
+  CHECK(calls == 2);
+}
+
+TEST_CASE("without a sink messages go to stderr, with the names that LIBRT_LOG takes", "[util][log]") {
+  const test::TempDir directory;
+  const std::string path = directory / "stderr";
+  {
+    const util::UniqueFd saved(::dup(STDERR_FILENO));
+    const util::UniqueFd file(::open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL, 0600));
+    REQUIRE(file);
+    ::dup2(file.get(), STDERR_FILENO);
+    const util::Log log({}, LogLevel::info);
+    log(LogLevel::debug, "not this");
+    log(LogLevel::warn, "100% {} of it");
+    ::dup2(saved.get(), STDERR_FILENO);
+  }
+  const std::string text = util::read_text_file(path, 10000);
+  CHECK_THAT(text, Catch::Matchers::Contains("librt warn: 100% {} of it\n"));
+  CHECK_THAT(text, !Catch::Matchers::Contains("not this"));
+}

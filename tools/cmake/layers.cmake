@@ -1,0 +1,28 @@
+# One object library per directory of src/, so that each layer has its own dependencies.
+set(LIBRT_COMPILE_OPTIONS -Wall -Wextra -Wshadow -Wconversion -Wpedantic)
+set(LIBRT_LINK_OPTIONS)
+if(LIBRT_SANITIZE)
+  list(APPEND LIBRT_COMPILE_OPTIONS -fsanitize=${LIBRT_SANITIZE} -fno-omit-frame-pointer -fno-sanitize-recover=all)
+  list(APPEND LIBRT_LINK_OPTIONS -fsanitize=${LIBRT_SANITIZE})
+endif()
+if(LIBRT_PORTABLE)
+  list(APPEND LIBRT_LINK_OPTIONS -static-libstdc++ -static-libgcc)
+endif()
+set(LIBRT_LAYER_OBJECTS)
+
+# librt_layer(NAME [DEPENDS target...] [SOURCES file...]): librt_NAME from src/NAME/**/*.cpp.
+function(librt_layer name)
+  cmake_parse_arguments(PARSE_ARGV 1 arg "" "" "DEPENDS;SOURCES")
+  file(GLOB_RECURSE sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/src/${name}/*.cpp)
+  add_library(librt_${name} OBJECT ${sources} ${arg_SOURCES})
+  set_target_properties(librt_${name} PROPERTIES POSITION_INDEPENDENT_CODE ON CXX_VISIBILITY_PRESET hidden
+                                                 VISIBILITY_INLINES_HIDDEN ON)
+  target_include_directories(librt_${name} PRIVATE ${PROJECT_SOURCE_DIR} ${PROJECT_SOURCE_DIR}/include
+                                                   ${PROJECT_BINARY_DIR}/include)
+  target_compile_options(librt_${name} PRIVATE ${LIBRT_COMPILE_OPTIONS})
+  target_link_libraries(librt_${name} PRIVATE ${arg_DEPENDS})
+  # Half of the build's time would otherwise go into reading these again for every file.
+  target_precompile_headers(librt_${name} PRIVATE <algorithm> <fmt/format.h> <functional> <memory> <string> <vector>)
+  list(APPEND LIBRT_LAYER_OBJECTS $<TARGET_OBJECTS:librt_${name}>)
+  set(LIBRT_LAYER_OBJECTS ${LIBRT_LAYER_OBJECTS} PARENT_SCOPE)
+endfunction()

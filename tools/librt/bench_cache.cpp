@@ -1,0 +1,92 @@
+// Times of the compile path and of the caches.
+#include <stdlib.h>
+
+#include <cerrno>
+#include <filesystem>
+#include <system_error>
+
+#include "tools/librt/bench.hpp"
+#include "tools/librt/verb.hpp"
+
+namespace librt::tool {
+namespace {
+
+constexpr GqaDecodeSpec kSpec{
+    .dtype = DType::bf16, .num_qo_heads = 32, .num_kv_heads = 8, .head_dim = 128, .page_size = 16};
+
+class TemporaryDirectory {
+ public:
+  TemporaryDirectory() : path_((std::filesystem::temp_directory_path() / "librt-bench-XXXXXX").string()) {
+    if (mkdtemp(path_.data()) == nullptr) throw std::system_error(errno, std::generic_category(), path_);
+  }
+  ~TemporaryDirectory() {
+    std::error_code ignored;
+    std::filesystem::remove_all(path_, ignored);
+  }
+  TemporaryDirectory(const TemporaryDirectory&) = delete;
+  TemporaryDirectory& operator=(const TemporaryDirectory&) = delete;
+  const std::string& path() const { return path_; }
+
+ private:
+  std::string path_;
+};
+
+Options options_in(const TemporaryDirectory& directory) {
+  Options options = options_from_environment();
+  options.cache_dir = directory.path();
+  options.cache_mode = CacheMode::rw;
+  options.device = "virtual:sm_80";
+  return options;
+}
+
+void require_origin(Origin origin, Origin expected) {
+  if (origin != expected) {
+    throw Error(ErrorCode::internal, "a measurement expected the origin " + std::string(to_string(expected)) +
+                                         " and got " + std::string(to_string(origin)));
+  }
+}
+
+/// What rt.compile adds to the compiler's own time, in a cache that is empty each time.
+double overhead_ms(const Arch& arch) {
+  return best_of(5, [&] {
+    const TemporaryDirectory directory;
+    Runtime runtime(options_in(directory));
+    const Stopwatch watch;
+    const Artifact artifact = runtime.compile(kSpec, arch);
+    const double total_ms = watch.seconds() * 1e3;
+    require_origin(artifact.origin, Origin::compiled);
+    return total_ms - artifact.compile_ms;
+  });
+}
+
+}  // namespace
+
+std::vector<Metric> measure_cache() {
+  const Arch arch = parse_arch("sm_80");
+  const double overhead = overhead_ms(arch);
+
+  const TemporaryDirectory directory;
+  Runtime runtime(options_in(directory));
+  runtime.compile(kSpec, arch);
+  const double disk = best_of(200, [&] {
+    runtime.drop_memory_cache();
+    const Stopwatch watch;
+    const Artifact artifact = runtime.compile(kSpec, arch);
+    const double seconds = watch.seconds();
+    require_origin(artifact.origin, Origin::disk);
+    return seconds * 1e3;
+  });
+
+  runtime.get(kSpec);
+  const double memory = best_of(20, [&] {
+    constexpr int kCalls = 20000;
+    const Stopwatch watch;
+    for (int i = 0; i < kCalls; ++i) runtime.get(kSpec);
+    return watch.seconds() * 1e9 / kCalls;
+  });
+  return {{.name = "compile.overhead_ms", .value = overhead, .unit = "ms", .target = 20},
+          {.name = "cache.disk_hit_ms", .value = disk, .unit = "ms", .target = 1},
+          {.name = "cache.memory_hit_ns", .value = memory, .unit = "ns", .target = 1000}};
+}
+
+}  // namespace librt::tool

@@ -1,0 +1,87 @@
+// Speed of the PTX machine: the head_dim 128 decode kernel on one core.
+#include <bit>
+#include <cstring>
+#include <numeric>
+
+#include "kernels/params.h"
+#include "src/ptx/machine.hpp"
+#include "tools/librt/bench.hpp"
+#include "tools/librt/numbers.hpp"
+#include "tools/librt/verb.hpp"
+
+namespace librt::tool {
+namespace {
+
+constexpr GqaDecodeSpec kSpec{
+    .dtype = DType::bf16, .num_qo_heads = 32, .num_kv_heads = 8, .head_dim = 128, .page_size = 16};
+constexpr int kPages = 64;  // of the one request: 1024 tokens
+
+template <class T>
+const T* upload(ptx::Memory& memory, const std::vector<T>& values, const char* label) {
+  const std::uint64_t address = memory.allocate(values.size() * sizeof(T), label);
+  memory.write(address, std::as_bytes(std::span(values)));
+  return std::bit_cast<const T*>(address);
+}
+
+/// Numbers of ordinary size, the same in each run.
+std::vector<std::uint16_t> numbers(std::size_t count) {
+  std::vector<std::uint16_t> values(count);
+  std::uint32_t state = 1;
+  for (std::uint16_t& value : values) {
+    state = state * 1664525 + 1013904223;
+    value = bf16_from(static_cast<float>(state >> 16) / 65536.0F - 0.5F);
+  }
+  return values;
+}
+
+}  // namespace
+
+Metric measure_virtual_machine() {
+  Options options = options_from_environment();
+  options.cache_mode = CacheMode::off;
+  const Artifact artifact = Runtime(options).compile(kSpec, parse_arch("compute_80"));
+  const ptx::Module module = ptx::Module::parse(artifact.ptx);
+
+  constexpr std::size_t kHeadDim = kSpec.head_dim;
+  constexpr std::size_t kRow = kSpec.num_kv_heads * kHeadDim;
+  constexpr std::size_t kCache = kPages * kSpec.page_size * kRow;
+  constexpr std::size_t kQuery = kSpec.num_qo_heads * kHeadDim;
+  ptx::Memory memory;
+  std::vector<int> page_ids(kPages);
+  std::iota(page_ids.begin(), page_ids.end(), 0);
+  GqaDecodeParams params{};
+  params.q = upload(memory, numbers(kQuery), "q");
+  params.k_pages = upload(memory, numbers(kCache), "k_pages");
+  params.v_pages = upload(memory, numbers(kCache), "v_pages");
+  params.out = const_cast<std::uint16_t*>(upload(memory, std::vector<std::uint16_t>(kQuery), "out"));
+  params.lse = const_cast<float*>(upload(memory, std::vector<float>(kSpec.num_qo_heads), "lse"));
+  params.kv_indptr = upload(memory, std::vector<int>{0, kPages}, "kv_indptr");
+  params.kv_indices = upload(memory, page_ids, "kv_indices");
+  params.kv_last_page_len = upload(memory, std::vector<int>{kSpec.page_size - 3}, "kv_last_page_len");
+  params.work_items = upload(memory, std::vector<WorkItem>{{0, 0, kPages, -1}}, "work_items");
+  params.k_page_stride = params.v_page_stride = kSpec.page_size * static_cast<long long>(kRow);
+  params.k_token_stride = params.v_token_stride = kRow;
+  params.k_head_stride = params.v_head_stride = kHeadDim;
+  params.num_qo_heads = kSpec.num_qo_heads;
+  params.num_kv_heads = kSpec.num_kv_heads;
+  params.sm_scale = 0.088388F;
+
+  ptx::LaunchOptions launch;
+  launch.grid = {1, static_cast<std::uint32_t>(kSpec.num_kv_heads), 1};
+  launch.block = {static_cast<std::uint32_t>(artifact.block_threads), 1, 1};
+  launch.dynamic_shared_bytes = static_cast<std::uint32_t>(artifact.shared_bytes);
+  launch.threads = 1;
+  const double seconds_per_instruction = best_of(5, [&] {
+    const Stopwatch watch;
+    const ptx::LaunchStats stats =
+        ptx::launch(module, memory, artifact.entry, std::as_bytes(std::span(&params, 1)), launch);
+    return watch.seconds() / static_cast<double>(stats.warp_instructions);
+  });
+  return {.name = "virtual.warp_instructions_per_s",
+          .value = 1 / seconds_per_instruction,
+          .unit = "1/s",
+          .target = 6e6,
+          .greater_is_better = true};
+}
+
+}  // namespace librt::tool

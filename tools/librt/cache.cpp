@@ -1,0 +1,255 @@
+// librt cache: what is in the disk cache, and whether it is sound.
+#include <fmt/chrono.h>
+#include <fmt/format.h>
+
+#include <memory>
+#include <numeric>
+
+#include "tools/librt/verb.hpp"
+
+namespace librt::tool {
+namespace {
+
+struct CacheSettings {
+  bool json = false;
+  std::string dir;
+  std::string key;
+};
+
+/// Where the cache is, or what would help: without a directory there is nothing to look at.
+CacheLocation require_location(const CacheSettings& settings) {
+  CacheLocation location = cache_location(settings.dir);
+  if (location.path.empty()) {
+    throw CannotError(
+        fmt::format("there is no cache directory: {}; set LIBRT_CACHE_DIR or give --dir", location.reason));
+  }
+  return location;
+}
+
+std::string short_key(const std::string& key) {
+  return key.substr(0, 12);
+}
+
+std::string date_of(std::int64_t seconds) {
+  return fmt::format("{:%Y-%m-%d %H:%M:%S} UTC", fmt::gmtime(static_cast<std::time_t>(seconds)));
+}
+
+Json to_json(const CacheEntry& entry) {
+  return Json{{"key", entry.key},
+              {"path", entry.path},
+              {"kernel", entry.kernel},
+              {"spec", Json::parse(entry.spec, nullptr, false)},
+              {"target", entry.target},
+              {"nvrtc", entry.nvrtc},
+              {"file_bytes", entry.file_bytes},
+              {"created", entry.created},
+              {"last_used", entry.last_used},
+              {"compile_ms", entry.compile_ms}};
+}
+
+int path(const CacheSettings& settings) {
+  const CacheLocation location = require_location(settings);
+  if (settings.json) {
+    print_json(Json{{"path", location.path}, {"reason", location.reason}});
+  } else {
+    print(location.path + "\n");
+    say(fmt::format("from {}", location.reason));
+  }
+  return kDone;
+}
+
+int list(const CacheSettings& settings) {
+  const CacheLocation location = require_location(settings);
+  const std::vector<CacheEntry> entries = cache_list(settings.dir);
+  if (settings.json) {
+    Json json = Json::array();
+    for (const CacheEntry& entry : entries) json.push_back(to_json(entry));
+    print_json(Json{{"path", location.path}, {"entries", json}});
+    return kDone;
+  }
+  if (entries.empty()) {
+    say(fmt::format("no entries in {}", location.path));
+    return kDone;
+  }
+  std::vector<std::vector<std::string>> rows{
+      {"KEY", "KERNEL", "SPEC", "TARGET", "SIZE", "COMPILE", "LAST USED", "NVRTC"}};
+  for (const CacheEntry& entry : entries) {
+    rows.push_back({short_key(entry.key), entry.kernel, spec_words(entry.spec), entry.target,
+                    with_unit(entry.file_bytes), fmt::format("{:.0f} ms", entry.compile_ms),
+                    how_long_ago(entry.last_used), entry.nvrtc});
+  }
+  print(table(rows, {4, 5}));
+  const std::uint64_t bytes =
+      std::accumulate(entries.begin(), entries.end(), std::uint64_t{0},
+                      [](std::uint64_t sum, const CacheEntry& entry) { return sum + entry.file_bytes; });
+  say(fmt::format("{} {}, {} in {}", entries.size(), entries.size() == 1 ? "entry" : "entries", with_unit(bytes),
+                  location.path));
+  return kDone;
+}
+
+Json to_json(const CacheEntryDetail& detail) {
+  Json json = to_json(detail.entry);
+  json["entry_symbol"] = detail.entry_symbol;
+  json["cubin_bytes"] = detail.cubin_bytes;
+  json["ptx_bytes"] = detail.ptx_bytes;
+  json["block_threads"] = detail.block_threads;
+  json["dynamic_shared_bytes"] = detail.shared_bytes;
+  if (detail.resources) {
+    const KernelResources& resources = *detail.resources;
+    json["resources"] = Json{{"registers", resources.registers},
+                             {"stack_bytes", resources.stack_bytes},
+                             {"static_shared_bytes", resources.static_shared_bytes},
+                             {"max_threads", resources.max_threads},
+                             {"code_bytes", resources.code_bytes},
+                             {"toolchain", resources.toolchain}};
+  } else {
+    json["resources"] = nullptr;
+  }
+  json["key_document"] = Json::parse(detail.key_document, nullptr, false);
+  json["source"] = detail.source;
+  json["log"] = detail.log;
+  return json;
+}
+
+/// Strings without quotes, the elements of an array side by side.
+std::string words(const Json& value) {
+  if (value.is_string()) return value.get<std::string>();
+  if (!value.is_array()) return value.dump();
+  std::string text;
+  for (const Json& item : value) text += (text.empty() ? "" : "  ") + words(item);
+  return text;
+}
+
+/// The key document, one line for each field: what would have to change for a miss.
+std::string key_lines(const std::string& key_document) {
+  const Json document = Json::parse(key_document, nullptr, false);
+  if (!document.is_object()) return key_document + "\n";
+  std::vector<std::vector<std::string>> rows;
+  for (const auto& [name, value] : document.items()) {
+    if (name == "source") {
+      rows.push_back({"  " + name, "the stub below"});
+    } else if (value.is_array() || value.is_object()) {
+      std::string label = "  " + name;
+      for (const auto& [index, item] : value.items()) {
+        rows.push_back({std::exchange(label, {}), value.is_object() ? index + "=" + words(item) : words(item)});
+      }
+      if (!label.empty()) rows.push_back({label, "none"});
+    } else {
+      rows.push_back({"  " + name, words(value)});
+    }
+  }
+  return table(rows);
+}
+
+std::string indented(const std::string& text) {
+  std::string result;
+  std::size_t begin = 0;
+  while (begin < text.size()) {
+    const std::size_t end = std::min(text.find('\n', begin), text.size());
+    result += "  " + text.substr(begin, end - begin) + "\n";
+    begin = end + 1;
+  }
+  return result;
+}
+
+int show(const CacheSettings& settings) {
+  require_location(settings);
+  const CacheEntryDetail detail = cache_show(settings.key, settings.dir);
+  if (settings.json) {
+    print_json(to_json(detail));
+    return kDone;
+  }
+  const CacheEntry& entry = detail.entry;
+  std::vector<std::vector<std::string>> rows{
+      {"key", entry.key},
+      {"kernel", fmt::format("{} {}", entry.kernel, spec_words(entry.spec))},
+      {"target", entry.target},
+      {"file", fmt::format("{}, {}", entry.path, with_unit(entry.file_bytes))},
+      {"made", fmt::format("{} by NVRTC {} in {:.0f} ms", date_of(entry.created), entry.nvrtc, entry.compile_ms)},
+      {"last used", how_long_ago(entry.last_used)},
+      {"holds", fmt::format("cubin {}, PTX {}", with_unit(detail.cubin_bytes), with_unit(detail.ptx_bytes))},
+      {"symbol", detail.entry_symbol},
+      {"block", fmt::format("{} threads, {} of dynamic shared memory", detail.block_threads,
+                            with_unit(static_cast<std::uint64_t>(detail.shared_bytes)))}};
+  if (detail.resources) {
+    const KernelResources& resources = *detail.resources;
+    rows.push_back({"thread", fmt::format("{} registers, {} B of stack", resources.registers, resources.stack_bytes)});
+    rows.push_back({"static shared", with_unit(static_cast<std::uint64_t>(resources.static_shared_bytes))});
+    rows.push_back({"code", with_unit(static_cast<std::uint64_t>(resources.code_bytes))});
+    rows.push_back({"assembled by", resources.toolchain});
+  }
+  print(table(rows));
+  print("\nThe key is a hash of\n" + key_lines(detail.key_document));
+  print("\nStub\n" + indented(detail.source));
+  if (!detail.log.empty()) print("\nWhat the assembler said\n" + indented(detail.log));
+  return kDone;
+}
+
+int verify(const CacheSettings& settings) {
+  const CacheLocation location = require_location(settings);
+  const std::vector<CacheVerdict> verdicts = cache_verify(settings.dir);
+  std::size_t counts[3] = {};
+  for (const CacheVerdict& verdict : verdicts) ++counts[static_cast<std::size_t>(verdict.finding)];
+  const auto count = [&](CacheFinding finding) { return counts[static_cast<std::size_t>(finding)]; };
+  if (settings.json) {
+    Json findings = Json::array();
+    for (const CacheVerdict& verdict : verdicts) {
+      findings.push_back({{"path", verdict.path}, {"finding", to_string(verdict.finding)}, {"reason", verdict.reason}});
+    }
+    print_json(Json{{"path", location.path},
+                    {"ok", count(CacheFinding::ok)},
+                    {"corrupt", count(CacheFinding::corrupt)},
+                    {"untrusted", count(CacheFinding::untrusted)},
+                    {"files", findings}});
+  } else {
+    std::vector<std::vector<std::string>> rows;
+    for (const CacheFinding finding : {CacheFinding::ok, CacheFinding::corrupt, CacheFinding::untrusted}) {
+      rows.push_back({std::string(to_string(finding)), std::to_string(count(finding))});
+      if (finding == CacheFinding::ok) continue;
+      for (const CacheVerdict& verdict : verdicts) {
+        if (verdict.finding == finding) rows.push_back({"", "", verdict.path, verdict.reason});
+      }
+    }
+    print(table(rows, {1}));
+  }
+  return count(CacheFinding::corrupt) + count(CacheFinding::untrusted) == 0 ? kDone : kProblemFound;
+}
+
+int clear(const CacheSettings& settings) {
+  const CacheLocation location = require_location(settings);
+  const std::size_t removed = cache_clear(settings.dir);
+  if (settings.json) {
+    print_json(Json{{"path", location.path}, {"removed", removed}});
+  } else {
+    say(fmt::format("removed {} {} from {}", removed, removed == 1 ? "entry" : "entries", location.path));
+  }
+  return kDone;
+}
+
+}  // namespace
+
+void add_cache(CLI::App& tool, int& exit_code) {
+  CLI::App* const cache = tool.add_subcommand("cache", "Look at the disk cache");
+  cache->require_subcommand(1);
+  cache->footer("Example:\n  librt cache ls");
+  auto settings = std::make_shared<CacheSettings>();
+  const auto add = [&](const std::string& name, const std::string& description, const std::string& example,
+                       int (*action)(const CacheSettings&)) {
+    CLI::App* const verb = add_verb(*cache, name, description, example, settings->json);
+    verb->add_option("--dir", settings->dir, "The cache's directory, instead of LIBRT_CACHE_DIR or the default")
+        ->type_name("DIR");
+    verb->callback([settings, action, &exit_code] { exit_code = action(*settings); });
+    return verb;
+  };
+  add("path", "Print where the cache is; on stderr, why there", "librt cache path", path);
+  add("ls", "List the entries, most recently used first", "librt cache ls --json", list);
+  add("show", "Explain one entry: what it holds, and what its key is made of", "librt cache show 3fa91c02", show)
+      ->add_option("key", settings->key, "The key, or its first 4 or more digits")
+      ->required()
+      ->type_name("KEY");
+  add("verify", "Check every byte of every entry; exit code 1 if one is damaged or not trusted", "librt cache verify",
+      verify);
+  add("clear", "Remove every entry and nothing else", "librt cache clear", clear);
+}
+
+}  // namespace librt::tool

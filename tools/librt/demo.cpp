@@ -1,0 +1,253 @@
+// librt demo: FlashInfer #941 end to end, in plain words.
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <bit>
+#include <cmath>
+#include <cstring>
+#include <memory>
+#include <random>
+
+#include "tools/librt/decode.hpp"
+#include "tools/librt/demo_edits.hpp"
+#include "tools/librt/numbers.hpp"
+#include "tools/librt/reference.hpp"
+#include "tools/librt/verb.hpp"
+
+namespace librt::tool {
+namespace {
+
+constexpr int kPageSize = 4;
+constexpr int kTokens = 13;
+constexpr int kPoolPages = 8;
+constexpr std::array kPageIds = {6, 1, 4, 2};  // the other four pages of the pool belong to nobody
+constexpr double kAllowedError = 2e-2;         // bf16, of the row's largest value
+
+/// The batch of the issue: one request, whose last page holds 1 token and 3 slots that nobody wrote.
+class Batch {
+ public:
+  explicit Batch(const Spec& spec) {
+    const DecodeShape shape = shape_of(spec);
+    problem_.spec = spec;
+    problem_.batch = 1;
+    problem_.num_pages = kPoolPages;
+    problem_.sm_scale = 1.0F / std::sqrt(std::holds_alternative<MlaDecodeSpec>(spec) ? 192.0F : 128.0F);
+    problem_.kv_indptr = {0, static_cast<std::int32_t>(kPageIds.size())};
+    problem_.kv_indices.assign(kPageIds.begin(), kPageIds.end());
+    problem_.kv_last_page_len = {kTokens - kPageSize * (static_cast<int>(kPageIds.size()) - 1)};
+    for (std::size_t part = 0; part < 2; ++part) {
+      fill(queries_[part], shape.heads * shape.query_dims[part]);
+      fill(pages_[part], kPoolPages * kPageSize * shape.kv_heads * shape.page_dims[part]);
+      problem_.queries[part] = std::as_bytes(std::span(queries_[part]));
+      problem_.pages[part] = std::as_bytes(std::span(pages_[part]));
+    }
+  }
+  Batch(const Batch&) = delete;
+  Batch& operator=(const Batch&) = delete;
+
+  const DecodeProblem& problem() const { return problem_; }
+
+  /// Writes `bits` to every element of padding and returns how many there are.
+  std::size_t fill_padding(std::uint16_t bits) {
+    const DecodeShape shape = shape_of(problem_.spec);
+    std::size_t count = 0;
+    for (int page = 0; page < kPoolPages; ++page) {
+      const auto* const owner = std::find(kPageIds.begin(), kPageIds.end(), page);
+      for (int slot = 0; slot < kPageSize; ++slot) {
+        const auto position = static_cast<int>(owner - kPageIds.begin()) * kPageSize + slot;
+        if (owner != kPageIds.end() && position < kTokens) continue;
+        for (std::size_t part = 0; part < 2; ++part) {
+          const auto row = static_cast<std::size_t>(shape.kv_heads) * static_cast<std::size_t>(shape.page_dims[part]);
+          const auto first = static_cast<std::size_t>(page * kPageSize + slot) * row;
+          std::fill_n(pages_[part].begin() + static_cast<std::ptrdiff_t>(first), row, bits);
+          count += row;
+        }
+      }
+    }
+    return count;
+  }
+
+ private:
+  void fill(std::vector<std::uint16_t>& values, int count) {
+    values.resize(static_cast<std::size_t>(count));
+    // Sums of uniform numbers, since std::normal_distribution differs between standard libraries.
+    for (std::uint16_t& value : values) {
+      float sum = 0;
+      for (int i = 0; i < 4; ++i) sum += static_cast<float>(random_() % 65536) / 65536.0F - 0.5F;
+      value = bf16_from(sum * 1.7F);
+    }
+  }
+
+  std::mt19937 random_{941};
+  std::array<std::vector<std::uint16_t>, 2> queries_;
+  std::array<std::vector<std::uint16_t>, 2> pages_;
+  DecodeProblem problem_;
+};
+
+struct Outcome {
+  DecodeResult clean;
+  DecodeResult poisoned;
+};
+
+/// One kernel on the batch, with zeros and with NaN in the padding.
+Outcome run_both(Runtime& runtime, const Kernel& kernel, Batch& batch) {
+  constexpr int kOneSplit = 1 << 16;
+  Outcome outcome;
+  batch.fill_padding(0);
+  outcome.clean = decode(runtime, kernel, batch.problem(), kOneSplit);
+  batch.fill_padding(kQuietNan);
+  outcome.poisoned = decode(runtime, kernel, batch.problem(), kOneSplit);
+  return outcome;
+}
+
+std::int64_t count_nan(const DecodeResult& result) {
+  return std::count_if(result.out.begin(), result.out.end(),
+                       [](std::uint16_t bits) { return is_nan(DType::bf16, bits); });
+}
+
+bool same_bits(const DecodeResult& a, const DecodeResult& b) {
+  return a.out == b.out && std::equal(a.lse.begin(), a.lse.end(), b.lse.begin(), b.lse.end(), [](float x, float y) {
+           return std::bit_cast<std::uint32_t>(x) == std::bit_cast<std::uint32_t>(y);
+         });
+}
+
+std::string first_values(const DecodeResult& result) {
+  std::vector<std::string> values;
+  for (std::size_t i = 0; i < 4; ++i)
+    values.push_back(fmt::format("{:8.4f}", to_double(DType::bf16, result.out.at(i))));
+  return fmt::format("{} ...", fmt::join(values, " "));
+}
+
+struct KernelStory {
+  std::string spec;
+  std::string key;
+  Origin origin = Origin::compiled;
+  double compile_ms = 0;
+  std::size_t padding_elements = 0;
+  std::int64_t output_elements = 0;
+  Outcome librt;
+  Outcome edited;
+  double clean_error = 0;
+  double poisoned_error = 0;
+
+  bool kept() const {
+    return count_nan(librt.poisoned) == 0 && same_bits(librt.clean, librt.poisoned) && clean_error <= kAllowedError &&
+           poisoned_error <= kAllowedError;
+  }
+  /// Without NaN from the edited kernel the demonstration would show nothing.
+  bool edit_shows() const { return count_nan(edited.clean) == 0 && count_nan(edited.poisoned) > 0; }
+};
+
+KernelStory tell(const Spec& spec, const Arch& arch) {
+  Options options = options_from_environment();
+  options.device = fmt::format("virtual:{}", to_string(arch));
+  Options edited_options = options;
+  edited_options.cache_mode = CacheMode::off;
+  edited_options.source_edits = {without_v_zeroing(spec)};
+
+  KernelStory story;
+  story.spec = to_string(spec);
+  Batch batch(spec);
+  progress(fmt::format("{}: compiling for {} ...", kernel_name(spec), to_string(arch)));
+  Runtime runtime(options);
+  const Artifact artifact = runtime.compile(spec, arch);
+  story.key = artifact.key;
+  story.origin = artifact.origin;
+  story.compile_ms = artifact.compile_ms;
+  progress(fmt::format("{}: running on the virtual device ...", kernel_name(spec)));
+  story.librt = run_both(runtime, runtime.load(spec, artifact), batch);
+  progress(fmt::format("{}: compiling and running the edited kernel ...", kernel_name(spec)));
+  Runtime edited_runtime(edited_options);
+  story.edited = run_both(edited_runtime, edited_runtime.load(spec, edited_runtime.compile(spec, arch)), batch);
+
+  const ReferenceResult reference = reference_decode(batch.problem());
+  story.clean_error = max_relative_error(batch.problem(), story.librt.clean, reference);
+  story.poisoned_error = max_relative_error(batch.problem(), story.librt.poisoned, reference);
+  story.output_elements = static_cast<std::int64_t>(story.librt.clean.out.size());
+  story.padding_elements = batch.fill_padding(kQuietNan);
+  return story;
+}
+
+Json to_json(const KernelStory& story) {
+  return Json{{"spec", story.spec},
+              {"key", story.key},
+              {"origin", to_string(story.origin)},
+              {"padding_elements", story.padding_elements},
+              {"output_elements", story.output_elements},
+              {"nan_with_clean_padding", count_nan(story.librt.clean)},
+              {"nan_with_nan_padding", count_nan(story.librt.poisoned)},
+              {"bit_identical", same_bits(story.librt.clean, story.librt.poisoned)},
+              {"max_error_clean", story.clean_error},
+              {"max_error_nan_padding", story.poisoned_error},
+              {"allowed_error", kAllowedError},
+              {"edited_nan_with_clean_padding", count_nan(story.edited.clean)},
+              {"edited_nan_with_nan_padding", count_nan(story.edited.poisoned)},
+              {"promise_kept", story.kept()},
+              {"edit_shows_nan", story.edit_shows()}};
+}
+
+std::string in_words(const KernelStory& story, const Arch& arch) {
+  const std::string origin = story.origin == Origin::compiled
+                                 ? fmt::format("compiled in {:.0f} ms", story.compile_ms)
+                                 : fmt::format("from the cache ({})", to_string(story.origin));
+  const std::vector<std::vector<std::string>> rows{
+      {"  ", "padding holds", "NaN in the output", "largest error", "first outputs of head 0"},
+      {"  ", "zeros", fmt::format("{} of {}", count_nan(story.librt.clean), story.output_elements),
+       fmt::format("{:.5f}", story.clean_error), first_values(story.librt.clean)},
+      {"  ", "NaN", fmt::format("{} of {}", count_nan(story.librt.poisoned), story.output_elements),
+       fmt::format("{:.5f}", story.poisoned_error), first_values(story.librt.poisoned)},
+      {"  ", "NaN, V not zeroed", fmt::format("{} of {}", count_nan(story.edited.poisoned), story.output_elements), "-",
+       first_values(story.edited.poisoned)}};
+  return fmt::format(
+      "{}\n  {} for {}; that cubin's PTX runs on the virtual device\n  {} elements of padding\n{}"
+      "  output and LSE with NaN in the padding bit-identical to those with zeros: {}\n\n",
+      story.spec, origin, to_string(arch), story.padding_elements, table(rows),
+      same_bits(story.librt.clean, story.librt.poisoned) ? "yes" : "NO");
+}
+
+int demo(bool json) {
+  const Arch arch = parse_arch("sm_90a");
+  const std::array<Spec, 2> specs = {
+      MlaDecodeSpec{.dtype = DType::bf16, .num_heads = 16, .page_size = kPageSize},
+      GqaDecodeSpec{
+          .dtype = DType::bf16, .num_qo_heads = 32, .num_kv_heads = 8, .head_dim = 128, .page_size = kPageSize}};
+  if (!json) {
+    print(
+        "FlashInfer #941: page size 4, 13 tokens. The last page holds 1 token and 3 slots that nobody has written.\n"
+        "A masked score gives these slots the weight 0, but 0 x NaN = NaN: if they happen to hold NaN, so does every\n"
+        "output. librt puts zeros in the place of V wherever there is no token, so what stands there does not matter.\n"
+        "The last row of each table is the same kernel with that one step edited out of its text.\n"
+        "Errors are relative to the largest value of a row, against double precision.\n\n");
+  }
+  bool good = true;
+  Json stories = Json::array();
+  for (const Spec& spec : specs) {
+    const KernelStory story = tell(spec, arch);
+    good = good && story.kept() && story.edit_shows();
+    stories.push_back(to_json(story));
+    if (!json) print(in_words(story, arch));
+  }
+  if (json) {
+    print_json(Json{{"page_size", kPageSize},
+                    {"tokens", kTokens},
+                    {"target", to_string(arch)},
+                    {"kernels", stories},
+                    {"promise_kept", good}});
+  } else {
+    print(good ? "Every promise was kept. `librt cache ls` shows the cubins.\n" : "A PROMISE WAS BROKEN: see above.\n");
+  }
+  return good ? kDone : kProblemFound;
+}
+
+}  // namespace
+
+void add_demo(CLI::App& tool, int& exit_code) {
+  auto json = std::make_shared<bool>(false);
+  CLI::App* const verb =
+      add_verb(tool, "demo", "FlashInfer #941 end to end: NaN in the unwritten part of a page, and not in the output",
+               "librt demo", *json);
+  verb->callback([json, &exit_code] { exit_code = demo(*json); });
+}
+
+}  // namespace librt::tool

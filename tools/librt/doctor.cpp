@@ -1,0 +1,164 @@
+// librt doctor: what this machine has, and what would help where something is missing.
+#include <dlfcn.h>
+#include <fmt/format.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <array>
+#include <cerrno>
+#include <cstring>
+#include <memory>
+
+#include "src/cache/directory.hpp"
+#include "src/jit/nvrtc_identity.hpp"
+#include "src/jit/sources.hpp"
+#include "tools/librt/verb.hpp"
+
+namespace librt::tool {
+namespace {
+
+struct Finding {
+  std::string name;
+  bool ok = false;
+  std::string found;  // what there is, or why there is nothing
+  std::string help;   // empty when ok
+};
+
+/// Runs a check that returns what it found; an Error becomes a finding that is not ok.
+template <class Check>
+Finding finding(const std::string& name, const std::string& help, const Check& check) {
+  try {
+    return {name, true, check(), {}};
+  } catch (const std::exception& error) {
+    return {name, false, error.what(), help};
+  }
+}
+
+std::string driver_version() {
+  const std::unique_ptr<void, int (*)(void*)> library(dlopen("libcuda.so.1", RTLD_NOW | RTLD_LOCAL), dlclose);
+  if (!library) throw std::runtime_error("libcuda.so.1 is not found by the loader");
+  using GetVersion = int (*)(int*);
+  const auto get_version = reinterpret_cast<GetVersion>(dlsym(library.get(), "cuDriverGetVersion"));
+  int version = 0;
+  if (get_version == nullptr || get_version(&version) != 0) {
+    throw std::runtime_error("libcuda.so.1 is there, but it is not a working driver (a stub?)");
+  }
+  return fmt::format("libcuda.so.1 for CUDA {}.{}", version / 1000, version % 1000 / 10);
+}
+
+std::string describe(const DeviceInfo& device) {
+  return fmt::format("{}, {} multiprocessors, {} of shared memory for a block", device.name, device.num_sms,
+                     with_unit(static_cast<std::uint64_t>(device.shared_bytes_per_block)));
+}
+
+std::string gpu(Options options) {
+  if (options.device.starts_with("virtual")) options.device = "cuda:0";
+  return describe(Runtime(options).device());
+}
+
+std::string nvrtc(const Options& options) {
+  const jit::NvrtcIdentity identity = jit::identify_nvrtc(options.nvrtc);
+  if (identity.builtins_path.empty()) {
+    throw std::runtime_error(
+        fmt::format("{} is there, but the libnvrtc-builtins of its version is not beside it", identity.path));
+  }
+  return fmt::format("{}, version {}, build {}", identity.path, identity.version, identity.build_id.substr(0, 16));
+}
+
+constexpr GqaDecodeSpec kSmallSpec{
+    .dtype = DType::bf16, .num_qo_heads = 1, .num_kv_heads = 1, .head_dim = 64, .page_size = 16};
+
+std::string compiles(Options options) {
+  options.cache_mode = CacheMode::off;
+  Runtime runtime(options);
+  const Artifact artifact = runtime.compile_merge(kSmallSpec, parse_arch("compute_80"));
+  return fmt::format("{} for {} in {:.0f} ms", artifact.kernel, to_string(artifact.arch), artifact.compile_ms);
+}
+
+std::string virtual_device(Options options) {
+  options.device = "virtual:sm_80";
+  Runtime runtime(options);
+  const std::array<int, 4> sent{1, 2, 3, 4};
+  std::array<int, 4> received{};
+  const Buffer buffer = runtime.upload(std::span<const int>(sent));
+  runtime.download(std::as_writable_bytes(std::span(received)), buffer);
+  if (received != sent) throw std::runtime_error("its memory does not keep what is written");
+  return describe(runtime.device());
+}
+
+/// The cache is made by the first compile, so an absent directory is fine where its parent can be written.
+std::string cache_state(const CacheLocation& location) {
+  if (location.path.empty()) throw std::runtime_error(location.reason);
+  const std::string from = fmt::format("{} (from {})", location.path, location.reason);
+  std::string existing = location.path;
+  struct stat status {};
+  while (stat(existing.c_str(), &status) != 0) {
+    if (errno != ENOENT) throw std::runtime_error(fmt::format("{}: {}", from, std::strerror(errno)));
+    existing = existing.substr(0, existing.find_last_of('/'));
+    if (existing.empty()) existing = "/";
+  }
+  if (!S_ISDIR(status.st_mode)) throw std::runtime_error(fmt::format("{}: {} is not a directory", from, existing));
+  if (access(existing.c_str(), W_OK | X_OK) != 0) {
+    throw std::runtime_error(fmt::format("{}: {} cannot be written", from, existing));
+  }
+  if (existing != location.path) return from + ", made by the first compile";
+  if (const auto reason = cache::distrust(status)) throw std::runtime_error(fmt::format("{} {}", from, *reason));
+  return fmt::format("{}, mode {:04o}, {} entries", from, status.st_mode & 07777, cache_list(location.path).size());
+}
+
+int doctor(bool json) {
+  const Options options = options_from_environment();
+  const Finding compile =
+      finding("compile", "make NVRTC available: see the line above", [&] { return compiles(options); });
+  const Finding machine = finding("virtual", "please report this: the virtual device needs nothing from the machine",
+                                  [&] { return virtual_device(options); });
+  const std::vector<Finding> findings{
+      finding("driver", "install NVIDIA's driver; in a container, start it with the GPU made visible", driver_version),
+      finding("gpu", "without one, LIBRT_DEVICE=virtual (or `librt run --device virtual`) runs kernels on the CPU",
+              [&] { return gpu(options); }),
+      finding(
+          "nvrtc",
+          "install CUDA's NVRTC 12 or 13 (Debian: cuda-nvrtc-13-0; PyPI: nvidia-cuda-nvrtc), then set CUDA_HOME, or "
+          "LIBRT_NVRTC to the file",
+          [&] { return nvrtc(options); }),
+      finding("kernels", "set LIBRT_KERNELS_DIR to the kernels directory of this version, or unset it",
+              [&] {
+                const jit::KernelSources sources = jit::KernelSources::load(options.kernels_dir, {});
+                return fmt::format("{} files, {}", sources.files().size(), sources.origin());
+              }),
+      compile,
+      machine,
+      finding("cache", "set LIBRT_CACHE_DIR to a directory of your own; without one every process compiles again",
+              [&] { return cache_state(cache_location(options.cache_dir)); }),
+  };
+  const bool usable = compile.ok && machine.ok;
+  if (json) {
+    Json lines = Json::array();
+    for (const Finding& line : findings) {
+      lines.push_back({{"name", line.name}, {"ok", line.ok}, {"found", line.found}, {"help", line.help}});
+    }
+    print_json(Json{{"version", version()}, {"usable", usable}, {"findings", lines}});
+  } else {
+    std::vector<std::vector<std::string>> rows{{"librt", "ok", std::string(version())}};
+    for (const Finding& line : findings) {
+      rows.push_back({line.name, line.ok ? "ok" : "missing", line.found});
+      if (!line.ok) rows.push_back({"", "", "-> " + line.help});
+    }
+    print(table(rows));
+    say(usable ? "Kernels can be compiled, cached and run here." : "Kernels cannot be compiled and run here.");
+  }
+  return usable ? kDone : kMachineCannot;
+}
+
+}  // namespace
+
+void add_doctor(CLI::App& tool, int& exit_code) {
+  auto json = std::make_shared<bool>(false);
+  CLI::App* const verb = add_verb(tool, "doctor",
+                                  "Say what is found here: driver, GPU, NVRTC, kernels, cache; exit code 3 "
+                                  "if kernels cannot be compiled and run",
+                                  "librt doctor", *json);
+  verb->callback([json, &exit_code] { exit_code = doctor(*json); });
+}
+
+}  // namespace librt::tool
