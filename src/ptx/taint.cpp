@@ -17,6 +17,8 @@ std::string_view to_string(Dependence dependence) noexcept {
       return "an address";
     case Dependence::store_guard:
       return "whether memory is written";
+    case Dependence::output:
+      return "an output";
   }
   return "unknown";
 }

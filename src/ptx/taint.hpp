@@ -29,9 +29,11 @@ class TaintMap {
   TaintMap(const TaintMap&) = delete;
   TaintMap& operator=(const TaintMap&) = delete;
 
-  /// Both throw MachineError(out_of_bounds) unless the whole range lies in one allocation.
+  /// All throw MachineError(out_of_bounds) unless the whole range lies in one allocation.
   /// The labels of these bytes become `labels`; 0 takes all away.
   void label(std::uint64_t address, std::uint64_t bytes, Labels labels);
+  /// These labels must not be stored to these bytes: a store that does is a finding (Dependence::output).
+  void forbid(std::uint64_t address, std::uint64_t bytes, Labels labels);
   std::vector<Labels> read(std::uint64_t address, std::uint64_t bytes) const;
 
   struct Impl;
@@ -45,6 +47,7 @@ enum class Dependence : std::uint8_t {
   control_flow,  ///< a branch, an exit, who meets at a barrier
   address,       ///< where memory is read or written
   store_guard,   ///< whether memory is written
+  output,        ///< what is stored where the label is forbidden
 };
 
 std::string_view to_string(Dependence dependence) noexcept;

@@ -91,6 +91,9 @@ class TaintInstrument final : public CopyObserver {
   };
   Place place(Warp& warp, const Instruction& in, unsigned lane, Space space, std::uint64_t address, std::uint32_t bytes,
               AccessMode mode);
+  /// What is about to be stored at `place` must not have labels that are forbidden there.
+  void check_output(const Warp& warp, const Instruction& in, unsigned lane, const Place& place, const Labels* labels,
+                    std::uint32_t bytes);
   static void write(const Place& place, const Labels* labels, std::uint32_t bytes);
   static bool readable(const Place& place) {
     return place.labels != nullptr && (place.slot == nullptr || place.slot->labelled.load(std::memory_order_relaxed));

@@ -30,6 +30,7 @@ void TaintMap::Impl::cover_allocations() {
     if (!allocation.live) {
       slots[i].labels.clear();
       slots[i].labelled = false;
+      slots[i].forbidden.clear();
       continue;
     }
     slots[i].labels.resize(allocation.bytes);
@@ -56,6 +57,14 @@ void TaintMap::label(std::uint64_t address, std::uint64_t bytes, Labels labels) 
   Impl::Slot& slot = impl_->slot_of(address);
   std::fill_n(slot.labels.begin() + offset_in(allocation, address), bytes, labels);
   if (labels != 0 && bytes != 0) slot.labelled = true;
+}
+
+void TaintMap::forbid(std::uint64_t address, std::uint64_t bytes, Labels labels) {
+  const Allocation& allocation = allocation_of(*impl_->memory, address, bytes, "forbidding");
+  impl_->cover_allocations();
+  std::vector<Labels>& forbidden = impl_->slot_of(address).forbidden;
+  forbidden.resize(allocation.bytes);
+  std::fill_n(forbidden.begin() + offset_in(allocation, address), bytes, labels);
 }
 
 std::vector<Labels> TaintMap::read(std::uint64_t address, std::uint64_t bytes) const {

@@ -18,6 +18,7 @@ struct TaintMap::Impl {
   struct Slot {
     std::vector<Labels> labels;
     std::atomic<bool> labelled{false};  ///< false: no byte has a label
+    std::vector<Labels> forbidden;      ///< of stores; empty: none is
   };
   struct HostRange {
     const std::byte* begin;

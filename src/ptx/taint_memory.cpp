@@ -42,6 +42,16 @@ TaintInstrument::Place TaintInstrument::place(Warp& warp, const Instruction& in,
   }
 }
 
+void TaintInstrument::check_output(const Warp& warp, const Instruction& in, unsigned lane, const Place& place,
+                                   const Labels* labels, std::uint32_t bytes) {
+  if (place.slot == nullptr || place.slot->forbidden.empty()) return;
+  const Labels* forbidden = place.slot->forbidden.data() + (place.labels - place.slot->labels.data());
+  for (std::uint32_t i = 0; i < bytes; ++i) {
+    const auto found = static_cast<Labels>(labels[i] & forbidden[i]);
+    if (found != 0) return find(warp, in, lane, Dependence::output, found);
+  }
+}
+
 void TaintInstrument::write(const Place& place, const Labels* labels, std::uint32_t bytes) {
   if (place.labels == nullptr) return;
   if (place.slot != nullptr && !place.slot->labelled.load(std::memory_order_relaxed)) {
@@ -99,6 +109,7 @@ void TaintInstrument::store(Warp& warp, const Instruction& in, const Instruction
           shadow(warp).get({form.count == 1 ? in.d : in.list[n], form.register_bytes}, lane) | in_each(extra, element);
       std::memcpy(stored + n * element, &word, element);
     }
+    check_output(warp, in, lane, to, stored, info.access_bytes);
     write(to, stored, info.access_bytes);
   }
 }
@@ -121,6 +132,7 @@ void TaintInstrument::atomic(Warp& warp, const Instruction& in, const Instructio
         (exchanges ? b : in_each(static_cast<Labels>(any_of(old) | any_of(b) | c), bytes)) | in_each(extra, bytes);
     Labels stored[8];
     std::memcpy(stored, &result, sizeof stored);
+    check_output(warp, in, lane, at, stored, bytes);
     write(at, stored, bytes);
     if (in.d != 0) registers.set({in.d, bytes}, lane, old | in_each(extra, bytes));
   }

@@ -25,14 +25,13 @@ void from_device(Runtime& runtime, std::vector<T>& values, const Buffer& buffer)
   if (!values.empty()) runtime.download(std::as_writable_bytes(std::span(values)), buffer);
 }
 
-PagedTensor paged_tensor(const Buffer& buffer, const DecodeProblem& problem, const DecodeShape& shape, int dim) {
-  PagedTensor tensor{.data = buffer.data(), .num_pages = problem.num_pages};
-  if (problem.hnd) {
-    tensor.page_stride = std::int64_t{shape.kv_heads} * shape.page_size * dim;
-    tensor.head_stride = std::int64_t{shape.page_size} * dim;
-    tensor.token_stride = dim;
-  }
-  return tensor;
+PagedTensor paged_tensor(const DecodeProblem& problem, const DecodeBuffers& buffers, std::size_t part) {
+  const PageStrides& strides = problem.strides[part];
+  return {.data = buffers.pages[part].data(),
+          .num_pages = problem.num_pages,
+          .page_stride = strides.page,
+          .token_stride = strides.token,
+          .head_stride = strides.head};
 }
 
 }  // namespace
@@ -57,6 +56,50 @@ DecodeShape shape_of(const Spec& spec) {
           .page_size = mla.page_size};
 }
 
+PageStrides nhd_strides(const DecodeShape& shape, std::size_t part) {
+  const std::int64_t dim = shape.page_dims[part];
+  return {.page = shape.page_size * shape.kv_heads * dim, .token = shape.kv_heads * dim, .head = dim};
+}
+
+PageStrides hnd_strides(const DecodeShape& shape, std::size_t part) {
+  const std::int64_t dim = shape.page_dims[part];
+  return {.page = shape.page_size * shape.kv_heads * dim, .token = dim, .head = shape.page_size * dim};
+}
+
+std::int64_t row_of(const PageStrides& strides, std::int64_t page, std::int64_t slot, std::int64_t head) {
+  return page * strides.page + slot * strides.token + head * strides.head;
+}
+
+void launch(const Kernel& kernel, const Plan& plan, const DecodeProblem& problem, const DecodeBuffers& buffers) {
+  const auto* const kv_indptr = buffers.kv_indptr.as<const std::int32_t>();
+  const auto* const kv_indices = buffers.kv_indices.as<const std::int32_t>();
+  const auto* const kv_last_page_len = buffers.kv_last_page_len.as<const std::int32_t>();
+  if (std::holds_alternative<GqaDecodeSpec>(problem.spec)) {
+    kernel.launch(plan, GqaDecodeArgs{.q = buffers.queries[0].data(),
+                                      .k_pages = paged_tensor(problem, buffers, 0),
+                                      .v_pages = paged_tensor(problem, buffers, 1),
+                                      .kv_indptr = kv_indptr,
+                                      .kv_indices = kv_indices,
+                                      .kv_last_page_len = kv_last_page_len,
+                                      .out = buffers.out.data(),
+                                      .lse = buffers.lse.as<float>(),
+                                      .workspace = buffers.workspace.data(),
+                                      .sm_scale = problem.sm_scale});
+  } else {
+    kernel.launch(plan, MlaDecodeArgs{.q_nope = buffers.queries[0].data(),
+                                      .q_pe = buffers.queries[1].data(),
+                                      .ckv_pages = paged_tensor(problem, buffers, 0),
+                                      .kpe_pages = paged_tensor(problem, buffers, 1),
+                                      .kv_indptr = kv_indptr,
+                                      .kv_indices = kv_indices,
+                                      .kv_last_page_len = kv_last_page_len,
+                                      .out = buffers.out.data(),
+                                      .lse = buffers.lse.as<float>(),
+                                      .workspace = buffers.workspace.data(),
+                                      .sm_scale = problem.sm_scale});
+  }
+}
+
 DecodeResult decode(Runtime& runtime, const Kernel& kernel, const DecodeProblem& problem, int split_pages) {
   const DecodeShape shape = shape_of(problem.spec);
   const std::size_t rows = static_cast<std::size_t>(problem.batch) * static_cast<std::size_t>(shape.heads);
@@ -65,44 +108,19 @@ DecodeResult decode(Runtime& runtime, const Kernel& kernel, const DecodeProblem&
   if (problem.batch == 0) return result;
 
   const Plan plan = kernel.plan(problem.kv_indptr, problem.kv_last_page_len, {.split_pages = split_pages});
-  const std::array queries = {to_device(runtime, problem.queries[0]), to_device(runtime, problem.queries[1])};
-  const std::array pages = {to_device(runtime, problem.pages[0]), to_device(runtime, problem.pages[1])};
-  const Buffer kv_indptr = to_device(runtime, problem.kv_indptr);
-  const Buffer kv_indices = to_device(runtime, problem.kv_indices);
-  const Buffer kv_last_page_len = to_device(runtime, problem.kv_last_page_len);
-  const Buffer out = to_device(runtime, result.out);
-  const Buffer lse = to_device(runtime, result.lse);
-  const Buffer workspace = plan.workspace_bytes() > 0 ? runtime.allocate(plan.workspace_bytes()) : Buffer{};
-  const auto first = paged_tensor(pages[0], problem, shape, shape.page_dims[0]);
-  const auto second = paged_tensor(pages[1], problem, shape, shape.page_dims[1]);
-
-  if (std::holds_alternative<GqaDecodeSpec>(problem.spec)) {
-    kernel.launch(plan, GqaDecodeArgs{.q = queries[0].data(),
-                                      .k_pages = first,
-                                      .v_pages = second,
-                                      .kv_indptr = kv_indptr.as<const std::int32_t>(),
-                                      .kv_indices = kv_indices.as<const std::int32_t>(),
-                                      .kv_last_page_len = kv_last_page_len.as<const std::int32_t>(),
-                                      .out = out.data(),
-                                      .lse = lse.as<float>(),
-                                      .workspace = workspace.data(),
-                                      .sm_scale = problem.sm_scale});
-  } else {
-    kernel.launch(plan, MlaDecodeArgs{.q_nope = queries[0].data(),
-                                      .q_pe = queries[1].data(),
-                                      .ckv_pages = first,
-                                      .kpe_pages = second,
-                                      .kv_indptr = kv_indptr.as<const std::int32_t>(),
-                                      .kv_indices = kv_indices.as<const std::int32_t>(),
-                                      .kv_last_page_len = kv_last_page_len.as<const std::int32_t>(),
-                                      .out = out.data(),
-                                      .lse = lse.as<float>(),
-                                      .workspace = workspace.data(),
-                                      .sm_scale = problem.sm_scale});
-  }
+  const DecodeBuffers buffers{
+      .queries = {to_device(runtime, problem.queries[0]), to_device(runtime, problem.queries[1])},
+      .pages = {to_device(runtime, problem.pages[0]), to_device(runtime, problem.pages[1])},
+      .kv_indptr = to_device(runtime, problem.kv_indptr),
+      .kv_indices = to_device(runtime, problem.kv_indices),
+      .kv_last_page_len = to_device(runtime, problem.kv_last_page_len),
+      .out = to_device(runtime, result.out),
+      .lse = to_device(runtime, result.lse),
+      .workspace = plan.workspace_bytes() > 0 ? runtime.allocate(plan.workspace_bytes()) : Buffer{}};
+  launch(kernel, plan, problem, buffers);
   runtime.synchronize();
-  from_device(runtime, result.out, out);
-  from_device(runtime, result.lse, lse);
+  from_device(runtime, result.out, buffers.out);
+  from_device(runtime, result.lse, buffers.lse);
   return result;
 }
 

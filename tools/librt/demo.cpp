@@ -41,6 +41,7 @@ class Batch {
       fill(pages_[part], kPoolPages * kPageSize * shape.kv_heads * shape.page_dims[part]);
       problem_.queries[part] = std::as_bytes(std::span(queries_[part]));
       problem_.pages[part] = std::as_bytes(std::span(pages_[part]));
+      problem_.strides[part] = nhd_strides(shape, part);
     }
   }
   Batch(const Batch&) = delete;

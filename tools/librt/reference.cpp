@@ -62,17 +62,11 @@ class Reader {
       throw Error(ErrorCode::internal, "the reference was asked for a padding position");
     }
     const auto first_page = static_cast<std::size_t>(problem_.kv_indptr.at(static_cast<std::size_t>(request)));
-    const auto page = static_cast<std::size_t>(
-        problem_.kv_indices.at(first_page + static_cast<std::size_t>(position / shape_.page_size)));
-    const auto slot = static_cast<std::size_t>(position % shape_.page_size);
-    const auto head = static_cast<std::size_t>(kv_head);
-    const auto heads = static_cast<std::size_t>(shape_.kv_heads);
-    const auto page_size = static_cast<std::size_t>(shape_.page_size);
-    const std::size_t row =
-        problem_.hnd ? (page * heads + head) * page_size + slot : (page * page_size + slot) * heads + head;
+    const std::int64_t page =
+        problem_.kv_indices.at(first_page + static_cast<std::size_t>(position / shape_.page_size));
+    const std::int64_t first = row_of(problem_.strides[part], page, position % shape_.page_size, kv_head);
     std::vector<double> values;
-    append(values, shape_.dtype, problem_.pages[part], row * static_cast<std::size_t>(shape_.page_dims[part]),
-           shape_.page_dims[part]);
+    append(values, shape_.dtype, problem_.pages[part], static_cast<std::size_t>(first), shape_.page_dims[part]);
     return values;
   }
 

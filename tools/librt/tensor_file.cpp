@@ -148,7 +148,7 @@ int extent(const Tensor& tensor, std::size_t dimension) {
   return static_cast<int>(tensor.shape[dimension]);
 }
 
-void read_gqa(const Safetensors& file, DecodeProblem& problem) {
+void read_gqa(const Safetensors& file, bool hnd, DecodeProblem& problem) {
   const Tensor& q = require_tensor(file, "q", 3);
   const Tensor& k = require_tensor(file, "k_pages", 4);
   const Tensor& v = require_tensor(file, "v_pages", 4);
@@ -160,7 +160,7 @@ void read_gqa(const Safetensors& file, DecodeProblem& problem) {
   }
   require_extent("q", q, 0, problem.batch, "one query token for each of the kv_indptr's requests");
   require_extent("k_pages", k, 3, q.shape[2], "the head_dim of q");
-  const std::size_t head_dimension = problem.hnd ? 1 : 2;
+  const std::size_t head_dimension = hnd ? 1 : 2;
   problem.spec = GqaDecodeSpec{.dtype = dtype,
                                .num_qo_heads = extent(q, 1),
                                .num_kv_heads = extent(k, head_dimension),
@@ -192,7 +192,6 @@ void read_mla(const Safetensors& file, DecodeProblem& problem) {
                                .head_dim_ckv = extent(q_nope, 2),
                                .head_dim_kpe = extent(q_pe, 2),
                                .page_size = extent(ckv, 1)};
-  problem.hnd = false;  // one head: both layouts are the same
   problem.num_pages = ckv.shape[0];
   problem.queries = {q_nope.bytes, q_pe.bytes};
   problem.pages = {ckv.bytes, kpe.bytes};
@@ -264,7 +263,7 @@ TensorFile read_tensor_file(const std::string& path) {
   DecodeProblem& problem = result.problem;
   const std::string kernel = read_kernel(file);
   problem.sm_scale = read_sm_scale(file);
-  problem.hnd = read_hnd(file);
+  const bool hnd = read_hnd(file);
   check_masks(file);
 
   problem.kv_indptr = read_integers(file, "kv_indptr");
@@ -277,14 +276,17 @@ TensorFile read_tensor_file(const std::string& path) {
                        problem.kv_last_page_len.size(), problem.kv_indptr.size(), problem.batch));
   }
   check_one_token_a_request(file, problem.batch);
-  kernel == "gqa_decode" ? read_gqa(file, problem) : read_mla(file, problem);
+  kernel == "gqa_decode" ? read_gqa(file, hnd, problem) : read_mla(file, problem);
   try {
     validate(problem.spec);
   } catch (const Error& error) {
     refuse(fmt::format("the shapes of tensors {}: {}",
                        kernel == "gqa_decode" ? "q, k_pages" : "q_nope, q_pe, ckv_pages", error.what()));
   }
-  check_table(problem, shape_of(problem.spec).page_size);
+  const DecodeShape shape = shape_of(problem.spec);
+  for (std::size_t part = 0; part < 2; ++part)
+    problem.strides[part] = hnd ? hnd_strides(shape, part) : nhd_strides(shape, part);
+  check_table(problem, shape.page_size);
   return result;
 }
 

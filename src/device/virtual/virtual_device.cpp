@@ -11,6 +11,7 @@
 
 #include "src/device/checks.hpp"
 #include "src/device/device.hpp"
+#include "src/device/virtual/launcher.hpp"
 #include "src/device/virtual/virtual_arch.hpp"
 #include "src/ptx/machine.hpp"
 
@@ -45,14 +46,15 @@ decltype(auto) translate_faults(const std::string& doing, Work&& work) {
 }
 
 /// The machine's memory may be used by one launch or copy at a time.
-struct SharedMemory {
+struct SharedMachine {
   std::mutex mutex;
-  ptx::Memory memory;
+  std::shared_ptr<ptx::Memory> memory;
+  Launcher launcher;
 };
 
 class VirtualKernel final : public LoadedKernel {
  public:
-  VirtualKernel(std::shared_ptr<SharedMemory> shared, const Properties& properties, unsigned threads,
+  VirtualKernel(std::shared_ptr<SharedMachine> shared, const Properties& properties, unsigned threads,
                 const Artifact& artifact)
       : shared_(std::move(shared)),
         name_(fmt::format("{} on {}", artifact.kernel, properties.name)),
@@ -73,11 +75,11 @@ class VirtualKernel final : public LoadedKernel {
     ptx::LaunchOptions options = options_;
     options.grid = {.x = grid.x, .y = grid.y, .z = grid.z};
     const std::scoped_lock lock(shared_->mutex);
-    translate_faults(name_, [&] { return ptx::launch(module_, shared_->memory, entry_, params, options); });
+    translate_faults(name_, [&] { return shared_->launcher(module_, *shared_->memory, entry_, params, options); });
   }
 
  private:
-  std::shared_ptr<SharedMemory> shared_;
+  std::shared_ptr<SharedMachine> shared_;
   std::string name_;
   std::string entry_;
   ptx::Module module_;
@@ -86,14 +88,16 @@ class VirtualKernel final : public LoadedKernel {
 
 class VirtualDevice final : public Device {
  public:
-  VirtualDevice(const Arch& arch, unsigned threads)
-      : shared_(std::make_shared<SharedMemory>()),
+  VirtualDevice(const Arch& arch, unsigned threads, std::shared_ptr<ptx::Memory> memory, Launcher launcher)
+      : shared_(std::make_shared<SharedMachine>()),
         threads_(threads != 0 ? threads : std::max(1U, std::thread::hardware_concurrency())) {
     if (arch.sm < kOldestArch) {
       throw Error(ErrorCode::invalid_argument,
                   fmt::format("arch is {}, allowed: sm_80 and later, since the kernels need its instructions",
                               to_string(arch)));
     }
+    shared_->memory = std::move(memory);
+    shared_->launcher = std::move(launcher);
     properties_.name = "virtual:" + to_string(Arch{.sm = arch.sm, .suffix = arch.suffix, .ptx_only = false});
     // PTX is all that is run here, and stopping there halves the time to compile.
     properties_.arch = {.sm = arch.sm, .suffix = arch.suffix, .ptx_only = true};
@@ -115,7 +119,7 @@ class VirtualDevice final : public Device {
   Address allocate(std::size_t bytes) override {
     const std::scoped_lock lock(shared_->mutex);
     return translate_faults("allocate", [&] {
-      return shared_->memory.allocate(bytes, fmt::format("buffer {} ({} bytes)", ++num_allocations_, bytes));
+      return shared_->memory->allocate(bytes, fmt::format("buffer {} ({} bytes)", ++num_allocations_, bytes));
     });
   }
 
@@ -123,7 +127,7 @@ class VirtualDevice final : public Device {
     if (address == 0) return;
     const std::scoped_lock lock(shared_->mutex);
     try {
-      shared_->memory.release(address);
+      shared_->memory->release(address);
     } catch (const ptx::MachineError&) {
       // Not an allocation of this device: there is nothing to release.
     }
@@ -132,13 +136,13 @@ class VirtualDevice final : public Device {
   void upload(Address to, std::span<const std::byte> from) override {
     if (from.empty()) return;
     const std::scoped_lock lock(shared_->mutex);
-    translate_faults("upload", [&] { shared_->memory.write(to, from); });
+    translate_faults("upload", [&] { shared_->memory->write(to, from); });
   }
 
   void download(std::span<std::byte> to, Address from) override {
     if (to.empty()) return;
     const std::scoped_lock lock(shared_->mutex);
-    translate_faults("download", [&] { shared_->memory.read(from, to); });
+    translate_faults("download", [&] { shared_->memory->read(from, to); });
   }
 
   // Launches are synchronous, so a copy that comes after one on any stream can be made at once.
@@ -147,7 +151,7 @@ class VirtualDevice final : public Device {
   void synchronize() override { const std::scoped_lock wait_for_a_launch_of_another_thread(shared_->mutex); }
 
  private:
-  std::shared_ptr<SharedMemory> shared_;
+  std::shared_ptr<SharedMachine> shared_;
   unsigned threads_;
   Properties properties_;
   std::uint64_t num_allocations_ = 0;  // under shared_->mutex
@@ -158,7 +162,12 @@ class VirtualDevice final : public Device {
 }  // namespace virtual_device
 
 std::shared_ptr<Device> open_virtual_device(const Arch& arch, unsigned threads) {
-  return std::make_shared<virtual_device::VirtualDevice>(arch, threads);
+  return open_virtual_device(arch, threads, std::make_shared<ptx::Memory>(), ptx::launch);
+}
+
+std::shared_ptr<Device> open_virtual_device(const Arch& arch, unsigned threads, std::shared_ptr<ptx::Memory> memory,
+                                            Launcher launcher) {
+  return std::make_shared<virtual_device::VirtualDevice>(arch, threads, std::move(memory), std::move(launcher));
 }
 
 }  // namespace librt::device

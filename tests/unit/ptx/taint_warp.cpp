@@ -205,6 +205,32 @@ TEST_CASE("A branch, an address or a store guard that depends on label 0 is a fi
         Kinds{"control flow"});
 }
 
+TEST_CASE("A store of a forbidden label is a finding, of another one is not", "[taint]") {
+  const std::string body =
+      "mul.wide.u32 %d0, %index, 4;\nadd.s64 %d1, %d0, %ptr0;\nld.global.u32 %r1, [%d1];\n"
+      "add.s64 %d1, %d0, %ptr1;\nst.global.u32 [%d1], %r1;";
+  Bench bench(kernel_text(body, 2));
+  const std::uint64_t in = bench.zeros<std::uint32_t>(32), out = bench.zeros<std::uint32_t>(32);
+  TaintMap map(bench.memory);
+  map.label(in + 4 * 5, 4, 2);
+  map.label(in + 4 * 9 + 3, 1, 6);
+  const std::vector<std::uint64_t> arguments = {in, out};
+  const auto findings = [&] {
+    return launch_tainted(bench.module, bench.memory, map, "test", std::as_bytes(std::span(arguments)), one_cta())
+        .findings;
+  };
+  CHECK(findings().empty());
+  map.forbid(out, 32 * 4, 4);
+  REQUIRE(findings().size() == 1);
+  CHECK(findings()[0].dependence == Dependence::output);
+  CHECK(findings()[0].lane == 9);
+  CHECK(findings()[0].labels == 4);
+  CHECK(findings()[0].instruction.find("st.global.u32") == 0);
+  map.forbid(out + 4 * 9, 4, 1);
+  CHECK(findings().empty());
+  CHECK(message_of(Fault::out_of_bounds, [&] { map.forbid(out + 4, 32 * 4, 1); }).find("zeros") != std::string::npos);
+}
+
 TEST_CASE("A finding names the kernel, the line, the instruction and the lane", "[taint]") {
   const Tracked tracked =
       track({"setp.ne.u32 %p1, %i0, 1;\n@%p1 bra skip;\nmov.b32 %r1, 0;\nskip:", "r", ""}, {{{1}, only(6, 5)}});
