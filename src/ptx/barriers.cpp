@@ -4,7 +4,9 @@
 
 #include <bit>
 #include <cstring>
+#include <optional>
 #include <string>
+#include <utility>
 
 namespace librt::ptx {
 namespace {
@@ -126,9 +128,12 @@ void report_deadlock(const Cta& cta) {
                       meeting ? "wait for other lanes of the warp at" : "wait at the barrier in", info.line, info.text);
     }
   }
-  throw MachineError(fault, fmt::format("kernel '{}', CTA ({}, {}, {}): no warp can make progress{}",
-                                        kernel != nullptr ? kernel->name : std::string(), cta.index.x, cta.index.y,
-                                        cta.index.z, positions));
+  CodePlace place;
+  place.kernel = kernel != nullptr ? kernel->name : std::string();
+  place.cta = cta.index;
+  const std::string message = fmt::format("kernel '{}', CTA ({}, {}, {}): no warp can make progress{}", place.kernel,
+                                          cta.index.x, cta.index.y, cta.index.z, positions);
+  throw MachineError(fault, message, std::move(place), std::nullopt);
 }
 
 }  // namespace librt::ptx

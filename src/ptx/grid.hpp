@@ -122,8 +122,10 @@ class GridRunner {
     work();
     for (std::thread& helper : helpers) helper.join();
     if (error_) std::rethrow_exception(error_);
-    return {executed_, ctas_};
+    return stats();
   }
+  /// Of what was executed until now.
+  LaunchStats stats() const { return {executed_, ctas_}; }
 
  private:
   void work() {

@@ -11,6 +11,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <stdexcept>
 #include <string>
@@ -34,16 +35,48 @@ enum class Fault {
 
 std::string_view to_string(Fault fault) noexcept;
 
+struct Dim3 {
+  std::uint32_t x = 1, y = 1, z = 1;
+};
+
+/// Where in a launch something happened.
+struct CodePlace {
+  std::string kernel;
+  std::string instruction;
+  std::uint32_t line = 0;   ///< of the PTX text
+  std::string source_file;  ///< from `.loc`; empty = unknown
+  std::uint32_t source_line = 0;
+  unsigned lane = 0, warp = 0;
+  Dim3 cta;
+};
+
+/// "line 9 (kernel.cu:4): 'st.global.u32 ...', lane 3 of warp 1 of CTA (0, 0, 0)"
+std::string to_string(const CodePlace& place);
+
+/// What an access was to.
+struct Accessed {
+  std::uint64_t address = 0;
+  std::string memory;  ///< where that is: "it is byte 8 of 'k_pages' (4096 bytes)"
+};
+
 /// Thrown by Module::parse and launch. what() is complete by itself: it names the kernel, the line of the PTX text,
 /// the instruction, the lane, warp and CTA, and for addresses the nearest allocation, as far as each is known.
 class MachineError : public std::runtime_error {
  public:
   MachineError(Fault fault, const std::string& message);
+  /// @param place of the instruction that is at fault; the message names it too
+  /// @param accessed by it, where the access is the fault
+  MachineError(Fault fault, const std::string& message, CodePlace place, std::optional<Accessed> accessed);
   ~MachineError() override;
   Fault fault() const noexcept { return fault_; }
+  /// Null where the fault is nowhere; a deadlock has a kernel and a CTA, but no instruction.
+  const CodePlace* place() const noexcept { return place_.get(); }
+  const std::optional<Accessed>& accessed() const noexcept { return accessed_; }
 
  private:
   Fault fault_;
+  std::shared_ptr<const CodePlace> place_;
+  std::optional<Accessed> accessed_;
 };
 
 struct Program;  // decoded form, private to src/ptx
@@ -90,10 +123,6 @@ class Memory {
 
  private:
   std::unique_ptr<Impl> impl_;
-};
-
-struct Dim3 {
-  std::uint32_t x = 1, y = 1, z = 1;
 };
 
 /// When the bytes of a cp.async arrive: as late as the PTX memory model allows, at issue, or at a moment drawn from

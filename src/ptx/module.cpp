@@ -119,7 +119,19 @@ std::string_view to_string(Fault fault) noexcept {
 }
 
 MachineError::MachineError(Fault fault, const std::string& message) : std::runtime_error(message), fault_(fault) {}
+MachineError::MachineError(Fault fault, const std::string& message, CodePlace place, std::optional<Accessed> accessed)
+    : std::runtime_error(message),
+      fault_(fault),
+      place_(std::make_shared<const CodePlace>(std::move(place))),
+      accessed_(std::move(accessed)) {}
 MachineError::~MachineError() = default;
+
+std::string to_string(const CodePlace& place) {
+  const std::string source =
+      place.source_line == 0 ? "" : fmt::format(" ({}:{})", place.source_file, place.source_line);
+  return fmt::format("line {}{}: '{}', lane {} of warp {} of CTA ({}, {}, {})", place.line, source, place.instruction,
+                     place.lane, place.warp, place.cta.x, place.cta.y, place.cta.z);
+}
 
 Module::Module(std::shared_ptr<const Program> program) : program_(std::move(program)) {}
 

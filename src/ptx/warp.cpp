@@ -27,17 +27,26 @@ struct Place {
 
 }  // namespace
 
-void raise(const Warp& warp, const Instruction& instruction, unsigned lane, Fault fault, std::string_view what) {
+CodePlace place_of(const Warp& warp, const Instruction& instruction, unsigned lane) {
   const Kernel& kernel = *warp.kernel;
   const InstructionInfo& info = kernel.info[static_cast<std::size_t>(&instruction - kernel.code.data())];
-  const Dim3& cta = warp.cta->index;
-  std::string source;
   const auto& files = warp.cta->launch->program->files;
-  if (info.source_line != 0 && info.source_file < files.size())
-    source = fmt::format(" ({}:{})", files[info.source_file], info.source_line);
-  throw MachineError(
-      fault, fmt::format("kernel '{}', line {}{}: '{}', lane {} of warp {} of CTA ({}, {}, {}): {}", kernel.name,
-                         info.line, source, info.text, lane, warp.index, cta.x, cta.y, cta.z, what));
+  const bool known = info.source_line != 0 && info.source_file < files.size();
+  return {.kernel = kernel.name,
+          .instruction = info.text,
+          .line = info.line,
+          .source_file = known ? files[info.source_file] : std::string(),
+          .source_line = known ? info.source_line : 0,
+          .lane = lane,
+          .warp = warp.index,
+          .cta = warp.cta->index};
+}
+
+void raise(const Warp& warp, const Instruction& instruction, unsigned lane, Fault fault, std::string_view what,
+           std::optional<Accessed> accessed) {
+  const CodePlace place = place_of(warp, instruction, lane);
+  throw MachineError(fault, fmt::format("kernel '{}', {}: {}", place.kernel, to_string(place), what), place,
+                     std::move(accessed));
 }
 
 std::byte* translate(Warp& warp, const Instruction& instruction, unsigned lane, Space space, std::uint64_t address,
@@ -45,7 +54,8 @@ std::byte* translate(Warp& warp, const Instruction& instruction, unsigned lane, 
   const std::string_view verb = mode == AccessMode::read ? "read" : "write";
   const auto complain = [&](Fault fault, std::string_view why) {
     raise(warp, instruction, lane, fault,
-          fmt::format("{} of {} bytes at {} address {:#x}: {}", verb, bytes, to_string(space), address, why));
+          fmt::format("{} of {} bytes at {} address {:#x}: {}", verb, bytes, to_string(space), address, why),
+          Accessed{address, std::string(why)});
   };
   if ((address & (bytes - 1)) != 0)
     complain(Fault::misaligned, fmt::format("the address is not a multiple of {}{}", bytes,

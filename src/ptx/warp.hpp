@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <memory>
 #include <new>
+#include <optional>
 #include <string_view>
 #include <vector>
 
@@ -79,9 +80,11 @@ struct Cta {
   CopyObserver* copy_observer = nullptr;  ///< of an instrument
 };
 
+CodePlace place_of(const Warp& warp, const Instruction& instruction, unsigned lane);
+
 /// Throws MachineError with the place added to `what`.
 [[noreturn]] void raise(const Warp& warp, const Instruction& instruction, unsigned lane, Fault fault,
-                        std::string_view what);
+                        std::string_view what, std::optional<Accessed> accessed = std::nullopt);
 
 enum class AccessMode : std::uint8_t { read, write };
 
