@@ -63,10 +63,10 @@ void fill_register(std::byte* registers, std::uint32_t offset, std::uint32_t byt
   for (unsigned lane = 0; lane < kLanes; ++lane) std::memcpy(registers + offset + lane * bytes, &value, bytes);
 }
 
-std::uint64_t special_value(const Cta& cta, const Warp& warp, Special which, unsigned lane) {
+std::uint64_t special_value(const Cta& cta, const Warp& warp, const SpecialRegister& special, unsigned lane) {
   const Dim3 &block = cta.launch->options->block, &grid = cta.launch->options->grid;
   const std::uint32_t thread = warp.index * kLanes + lane;
-  switch (which) {
+  switch (special.which) {
     case Special::tid_x:
       return thread % block.x;
     case Special::tid_y:
@@ -113,6 +113,8 @@ std::uint64_t special_value(const Cta& cta, const Warp& warp, Special which, uns
       return cta.launch->options->dynamic_shared_bytes;
     case Special::total_smem_size:
       return cta.launch->shared_bytes;
+    case Special::envreg:
+      return cta.launch->options->environment[special.index];
     default:
       return 0;  // %smid, %gridid: there is one multiprocessor and one grid
   }
@@ -139,7 +141,7 @@ void write_special_registers(const Cta& cta, Warp& warp) {
   for (const SpecialRegister& special : warp.kernel->specials) {
     const unsigned bytes = special_bytes(special.which);
     for (unsigned lane = 0; lane < kLanes; ++lane) {
-      const std::uint64_t value = special_value(cta, warp, special.which, lane);
+      const std::uint64_t value = special_value(cta, warp, special, lane);
       std::memcpy(warp.registers + special.offset + lane * bytes, &value, bytes);
     }
   }

@@ -8,6 +8,7 @@
 // by one launch at a time; its own allocate/read/write calls must not run during a launch.
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -138,6 +139,9 @@ struct LaunchOptions {
   CopyTiming copy_timing = CopyTiming::late;
   std::uint64_t seed = 0;  ///< for CopyTiming::random
   std::uint64_t max_warp_instructions = std::uint64_t{1} << 40;
+  /// What %envreg0 to %envreg31 hold, which is up to the driver: a cooperative launch has the address of a zeroed
+  /// workspace of the grid there, its high half in 1 and its low half in 2.
+  std::array<std::uint32_t, 32> environment{};
 };
 
 struct LaunchStats {

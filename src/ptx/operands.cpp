@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <array>
 #include <bit>
+#include <charconv>
 
 #include "src/ptx/decoder.hpp"
 
@@ -46,6 +47,18 @@ constexpr std::array kSpecials = {
     SpecialName{"%clock64", Special::clock64, 8},
     SpecialName{"%globaltimer", Special::globaltimer, 8},
 };
+
+/// %envreg0 to %envreg31.
+std::optional<std::uint32_t> environment_index(std::string_view name) {
+  constexpr std::string_view kPrefix = "%envreg";
+  if (!name.starts_with(kPrefix)) return std::nullopt;
+  const std::string_view digits = name.substr(kPrefix.size());
+  std::uint32_t index = 0;
+  const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), index);
+  const bool plain = digits.size() == 1 || (digits.size() == 2 && digits.front() != '0');
+  if (error != std::errc{} || end != digits.data() + digits.size() || !plain || index > 31) return std::nullopt;
+  return index;
+}
 
 bool compatible(Type wanted, Type found) {
   if (is_untyped(wanted) || is_untyped(found)) return true;
@@ -133,14 +146,16 @@ std::uint32_t KernelDecoder::constant(std::uint32_t bytes, std::uint64_t value) 
 
 std::uint32_t KernelDecoder::special(std::string_view name, Type type) {
   if (name == "WARP_SZ") return constant(std::max(bytes_of(type), 2u), kLanes);
+  const auto environment = environment_index(name);
   const auto entry = std::find_if(kSpecials.begin(), kSpecials.end(), [&](const auto& s) { return s.name == name; });
-  if (entry == kSpecials.end()) return 0;
-  if (bytes_of(type) != entry->bytes || is_float(type))
-    bad_operand(fmt::format("{} has {} bits", name, 8 * entry->bytes));
-  const auto [found, inserted] = specials_.try_emplace(entry->name, 0);
+  if (entry == kSpecials.end() && !environment) return 0;
+  const SpecialName wanted = environment ? SpecialName{name, Special::envreg, 4} : *entry;
+  if (bytes_of(type) != wanted.bytes || is_float(type))
+    bad_operand(fmt::format("{} has {} bits", name, 8 * wanted.bytes));
+  const auto [found, inserted] = specials_.try_emplace(wanted.name, 0);
   if (inserted) {
-    found->second = allocate(entry->bytes);
-    kernel_.specials.push_back({found->second, entry->which});
+    found->second = allocate(wanted.bytes);
+    kernel_.specials.push_back({found->second, wanted.which, environment.value_or(0)});
   }
   return found->second;
 }

@@ -123,12 +123,14 @@ enum class Special : std::uint8_t {
   clock,
   clock64,
   globaltimer,
+  envreg,
   count,
 };
 
 struct SpecialRegister {
   std::uint32_t offset;
   Special which;
+  std::uint32_t index = 0;  ///< of %envreg
 };
 
 struct Parameter {

@@ -87,4 +87,24 @@ TEST_CASE("an SM number and the size of shared memory are given", "[ptx][special
              {{{}, {1, 1}}});
 }
 
+TEST_CASE("environment registers hold what the launch gives them", "[ptx][special]") {
+  Bench bench(kernel_text(
+      "mov.b32 %r1, %envreg0; mov.u32 %r2, %envreg31; mov.u32 %r3, %envreg1; mov.u32 %r4, %envreg2; mov.b64 %d1, {%r3, "
+      "%r4}; st.global.v2.u32 [%ptr0], {%r1, %r2}; st.global.u64 [%ptr0+8], %d1;",
+      1));
+  const std::uint64_t out = bench.zeros<std::uint64_t>(2);
+  LaunchOptions options = one_cta(1);
+  bench.launch({out}, options);
+  CHECK(bench.download<std::uint64_t>(out, 2) == std::vector<std::uint64_t>{0, 0});
+  options.environment[0] = 7;
+  options.environment[31] = 9;
+  options.environment[1] = 0x89abcdef;
+  options.environment[2] = 0x01234567;
+  bench.launch({out}, options);
+  CHECK(bench.download<std::uint64_t>(out, 2) == std::vector<std::uint64_t>{0x900000007, 0x0123456789abcdef});
+  for (const std::string name : {"%envreg32", "%envreg", "%envreg01", "%envreg1x", "%envreg-1"})
+    message_of(Fault::syntax, [&] { Module::parse(kernel_text("mov.u32 %r1, " + name + ";", 0)); });
+  check_refused("mov.u64 %d1, %envreg1;", "32 bits", Fault::syntax);
+}
+
 }  // namespace librt::ptx::test
