@@ -93,9 +93,11 @@ void KernelDecoder::barrier(Modifiers& m) {
 
 /// Warps run one at a time and CTAs that communicate run one after another, so every access is ordered as it is.
 void KernelDecoder::fence(Modifiers& m) {
+  info_.fence = true;
   if (m.base() == "membar") {
     if (m.take_any({"cta", "gl", "sys"}).empty() || !m.done()) refuse();
   } else if (m.take("proxy")) {
+    info_.fence = false;
     if (m.take_any({"alias", "async"}).empty()) refuse();
     m.take_any({"global", "shared::cta", "shared::cluster"});
     if (!m.done()) refuse();

@@ -19,13 +19,20 @@ Space take_state_space(Modifiers& m) {
   return name == "const" ? Space::constant : Space::generic;
 }
 
-bool take_scope(Modifiers& m) {
-  return !m.take_any({"cta", "cluster", "gpu", "sys"}).empty();
+bool take_scope(Modifiers& m, bool& is_cta) {
+  const std::string_view scope = m.take_any({"cta", "cluster", "gpu", "sys"});
+  is_cta = scope == "cta";
+  return !scope.empty();
 }
 
-bool take_order(Modifiers& m, bool returns) {
-  if (returns) return !m.take_any({"relaxed", "acquire", "release", "acq_rel"}).empty();
-  return !m.take_any({"relaxed", "release"}).empty();
+bool take_order(Modifiers& m, bool returns, Ordering& ordering) {
+  const std::string_view name =
+      returns ? m.take_any({"relaxed", "acquire", "release", "acq_rel"}) : m.take_any({"relaxed", "release"});
+  ordering = name == "acquire"   ? Ordering::acquire
+             : name == "release" ? Ordering::release
+             : name == "acq_rel" ? Ordering::acq_rel
+                                 : Ordering::relaxed;
+  return !name.empty();
 }
 
 /// Cache hints change no result.
@@ -44,9 +51,14 @@ KernelDecoder::Access KernelDecoder::take_access(Modifiers& m, bool is_load) {
   const bool is_volatile = m.take("volatile");
   if (is_volatile) {
     access.ordered = true;
+    info_.ordering = Ordering::relaxed;
   } else if (!m.take("weak")) {
-    access.ordered = m.take("relaxed") || m.take(is_load ? "acquire" : "release");
-    if (access.ordered && !take_scope(m)) refuse();
+    if (m.take("relaxed"))
+      info_.ordering = Ordering::relaxed;
+    else if (m.take(is_load ? "acquire" : "release"))
+      info_.ordering = is_load ? Ordering::acquire : Ordering::release;
+    access.ordered = info_.ordering != Ordering::weak;
+    if (access.ordered && !take_scope(m, info_.cta_scope)) refuse();
   }
   access.space = take_state_space(m);
   if (!access.ordered) {
@@ -108,15 +120,15 @@ void KernelDecoder::transfer(Modifiers& m, bool is_load) {
 void KernelDecoder::atomic(Modifiers& m) {
   const bool returns = m.base() == "atom";
   // Semantics and scope are optional, and independent: "atom.relaxed.global" is what NVRTC writes.
-  bool ordered = take_order(m, returns);
-  bool scoped = take_scope(m);
+  bool ordered = take_order(m, returns, info_.ordering);
+  bool scoped = take_scope(m, info_.cta_scope);
   Form form{.space = take_state_space(m)};
   if (form.space != Space::generic && form.space != Space::global && form.space != Space::shared) refuse();
   const std::string_view operation = m.take_any({"add", "min", "max", "and", "or", "xor", "inc", "dec", "exch", "cas"});
   // Older inline assembly writes both after the operation, "atom.add.release.gpu.u32".
   if (!ordered && !scoped) {
-    ordered = take_order(m, returns);
-    scoped = take_scope(m);
+    ordered = take_order(m, returns, info_.ordering);
+    scoped = take_scope(m, info_.cta_scope);
   }
   if (operation.empty() || (!returns && (operation == "exch" || operation == "cas"))) refuse();
   form.op = operation == "add"    ? Op::atom_add

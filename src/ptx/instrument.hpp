@@ -33,6 +33,16 @@ class CopyObserver {
   virtual void copy_arrived(Warp& warp, const PendingCopy& copy) = 0;
 };
 
+/// The space in which an address of `space` lies.
+inline Space target_of(Space space, std::uint64_t address) {
+  if (space != Space::generic) return space;
+  const std::uint64_t window = address & kWindowMask;
+  return window == kSharedWindow  ? Space::shared
+         : window == kLocalWindow ? Space::local
+         : window == kParamWindow ? Space::param
+                                  : Space::global;
+}
+
 /// The address that `lane` accesses, in the instruction's space.
 std::uint64_t access_address(const Warp& warp, const Instruction& instruction, unsigned lane);
 

@@ -166,6 +166,7 @@ LaunchContext prepare_launch(const Module& module, Memory& memory, std::string_v
 LaunchStats launch(const Module& module, Memory& memory, std::string_view entry, std::span<const std::byte> params,
                    const LaunchOptions& options) {
   const LaunchContext context = prepare_launch(module, memory, entry, params, options);
+  memory.impl().note_all_written();
   return GridRunner(context, [] { return NoInstrument{}; }).run();
 }
 

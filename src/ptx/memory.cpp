@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <iterator>
 #include <utility>
 
 namespace librt::ptx {
@@ -18,6 +19,27 @@ constexpr int kUnwritten = 0xff;
 }
 
 }  // namespace
+
+void Allocation::note_written(std::uint64_t begin, std::uint64_t end) {
+  if (begin == end) return;
+  auto next = written.upper_bound(begin);
+  if (next != written.begin() && std::prev(next)->second >= begin) {
+    --next;
+    if (next->second >= end) return;
+    begin = next->first;
+  }
+  while (next != written.end() && next->first <= end) {
+    end = std::max(end, next->second);
+    next = written.erase(next);
+  }
+  written.emplace_hint(next, begin, end);
+  ++written_version;
+}
+
+void Memory::Impl::note_all_written() {
+  for (Allocation& allocation : slots)
+    if (allocation.live) allocation.note_written(0, allocation.bytes);
+}
 
 Memory::Impl::~Impl() {
   for (const Allocation& allocation : slots) ::operator delete[](allocation.data, kAlignment);
@@ -99,6 +121,7 @@ std::vector<std::uint64_t> Memory::Impl::instantiate(const std::shared_ptr<const
       std::memset(data, 0, variable.bytes);
     else
       std::memcpy(data, variable.initial.data(), variable.initial.size());
+    slots[instance.addresses[i] >> kSlotShift].note_written(0, variable.bytes);
     for (const Variable::Pointer& pointer : variable.pointers) {
       const std::uint64_t value = instance.addresses[pointer.variable] + static_cast<std::uint64_t>(pointer.addend);
       std::memcpy(data + pointer.at, &value, sizeof value);
@@ -123,7 +146,9 @@ void Memory::write(std::uint64_t address, std::span<const std::byte> bytes) {
   const Allocation* found = impl_->find(address, bytes.size());
   if (found == nullptr)
     out_of_bounds(fmt::format("write of {} bytes to {:#x}: {}", bytes.size(), address, impl_->describe(address)));
-  if (!bytes.empty()) std::memcpy(found->data + (address - found->base), bytes.data(), bytes.size());
+  if (bytes.empty()) return;
+  std::memcpy(found->data + (address - found->base), bytes.data(), bytes.size());
+  impl_->slots[address >> Impl::kSlotShift].note_written(address - found->base, address - found->base + bytes.size());
 }
 
 void Memory::read(std::uint64_t address, std::span<std::byte> bytes) const {

@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <new>
 #include <string>
@@ -21,6 +22,10 @@ struct Allocation {
   bool read_only = false;
   bool counted = true;
   std::string label;
+  std::map<std::uint64_t, std::uint64_t> written;  ///< begin to end of the bytes that the host wrote, apart
+  std::uint64_t written_version = 0;               ///< counts changes of `written`
+
+  void note_written(std::uint64_t begin, std::uint64_t end);
 };
 
 struct Memory::Impl {
@@ -50,6 +55,9 @@ struct Memory::Impl {
   std::string describe(std::uint64_t address) const;
   /// Addresses of the program's variables; they are created at its first launch and keep their values.
   std::vector<std::uint64_t> instantiate(const std::shared_ptr<const Program>& program);
+
+  /// A launch that nobody watches may write anything.
+  void note_all_written();
 
   std::vector<Allocation> slots;  ///< [0] is never used, so that null is not in an allocation
   std::size_t in_use = 0;

@@ -31,6 +31,9 @@ enum class BarrierOperation : std::uint8_t { sync, arrive, reduce_popc, reduce_a
 /// What an instruction does to memory, for instruments: its own operands say where.
 enum class MemoryAccess : std::uint8_t { none, load, store, atomic, matrix_load, copy };
 
+/// What an access promises about the order of others; volatile is relaxed.
+enum class Ordering : std::uint8_t { weak, relaxed, acquire, release, acq_rel };
+
 /// Flags of Instruction::flags, for handlers that look at them when they run.
 constexpr std::uint8_t kFtz = 1, kSat = 2, kNan = 4, kRelu = 8;
 
@@ -74,6 +77,9 @@ struct InstructionInfo {
   MemoryAccess access = MemoryAccess::none;
   Space space = Space::generic;
   std::uint32_t access_bytes = 0;  ///< per lane
+  Ordering ordering = Ordering::weak;
+  bool cta_scope = false;  ///< of an access that is not weak: it counts inside the CTA only
+  bool fence = false;
   struct Register {
     std::uint32_t offset;
     std::uint8_t bytes;  ///< per lane; 0 = predicate

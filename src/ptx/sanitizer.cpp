@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 
 #include "src/ptx/instrumented.hpp"
-#include "src/ptx/sanitizer_map.hpp"
 
 namespace librt::ptx {
 
@@ -40,9 +39,6 @@ std::string to_string(const SanitizerFinding& finding) {
   return fmt::format("{}: kernel '{}', {}: {}", to_string(finding.defect), finding.at.kernel, to_string(finding.at),
                      finding.what);
 }
-
-SanitizerMap::SanitizerMap(Memory& memory) : impl_(std::make_unique<Impl>(memory)) {}
-SanitizerMap::~SanitizerMap() = default;
 
 SanitizerReport launch_checked(const Module& module, Memory& memory, SanitizerMap& map, std::string_view entry,
                                std::span<const std::byte> params, const LaunchOptions& options) {

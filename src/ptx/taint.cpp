@@ -54,6 +54,7 @@ TaintReport launch_tainted(const Module& module, Memory& memory, TaintMap& map, 
     throw MachineError(Fault::launch, fmt::format("launch of '{}': the labels are those of another memory", entry));
   const LaunchContext context = prepare_launch(module, memory, entry, params, options);
   map.impl().cover_allocations();
+  memory.impl().note_all_written();
   TaintFindings findings;
   TaintReport report;
   report.stats = GridRunner(context, [&] { return TaintInstrument(map.impl(), taint, findings); }).run();

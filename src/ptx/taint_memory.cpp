@@ -11,15 +11,6 @@ bool in_mask(std::uint32_t mask, unsigned lane) {
   return ((mask >> lane) & 1u) != 0;
 }
 
-Space target_of(Space space, std::uint64_t address) {
-  if (space != Space::generic) return space;
-  const std::uint64_t window = address & kWindowMask;
-  return window == kSharedWindow  ? Space::shared
-         : window == kLocalWindow ? Space::local
-         : window == kParamWindow ? Space::param
-                                  : Space::global;
-}
-
 constexpr unsigned kMostBytes = 16;  // of one lane's access
 
 }  // namespace
