@@ -44,15 +44,19 @@ class Machine {
     options.grid = grid;
     options.block = {static_cast<std::uint32_t>(artifact.block_threads), 1, 1};
     options.dynamic_shared_bytes = static_cast<std::uint32_t>(artifact.shared_bytes);
-    options.threads = 2;
-    const ptx::TaintReport report =
-        launch_tainted(module, memory, map, artifact.entry, std::as_bytes(std::span(&params, 1)), options);
-    findings.insert(findings.end(), report.findings.begin(), report.findings.end());
+    options.copy_timing = copy_timing;
+    const ptx::InstrumentedReport report = launch_instrumented(module, memory, &map, &sanitizers, artifact.entry,
+                                                               std::as_bytes(std::span(&params, 1)), options);
+    findings.insert(findings.end(), report.taint.begin(), report.taint.end());
+    defects.insert(defects.end(), report.defects.begin(), report.defects.end());
   }
 
   ptx::Memory memory;
   ptx::TaintMap map{memory};
+  ptx::SanitizerMap sanitizers{memory};
+  ptx::CopyTiming copy_timing = ptx::CopyTiming::late;
   std::vector<ptx::TaintFinding> findings;
+  std::vector<ptx::SanitizerFinding> defects;
 };
 
 /// Labels of what is valid for the requests of `readers` (a bit for each) and for nobody else.
@@ -104,14 +108,14 @@ Work divide(const Batch& batch, int split_pages) {
 
 template <class T>
 T* unwritten(Machine& machine, std::size_t count, const char* name) {
-  T* at = machine.upload(std::vector<T>(count), name);
+  T* at = std::bit_cast<T*>(machine.memory.allocate(count * sizeof(T), name));
   machine.label(at, count, kPadding);
   return at;
 }
 
 }  // namespace
 
-TaintedRun run_tainted(Runtime& runtime, const Batch& batch, int split_pages) {
+TaintedRun run_tainted(Runtime& runtime, const Batch& batch, int split_pages, ptx::CopyTiming copy_timing) {
   const Shape& shape = batch.shape;
   const Arch arch = parse_arch("compute_80");
   const auto heads = static_cast<std::size_t>(shape.qo_heads), requests = static_cast<std::size_t>(batch.size());
@@ -120,6 +124,7 @@ TaintedRun run_tainted(Runtime& runtime, const Batch& batch, int split_pages) {
   const auto slots = static_cast<std::size_t>(work.merge_indptr.back());
 
   Machine machine;
+  machine.copy_timing = copy_timing;
   const Bits* q = machine.upload(batch.q, "q");
   Bits* first = machine.upload(batch.first.data, "first pages");
   Bits* second = machine.upload(batch.second.data, "second pages");
@@ -201,6 +206,7 @@ TaintedRun run_tainted(Runtime& runtime, const Batch& batch, int split_pages) {
 
   TaintedRun run{
       .findings = machine.findings,
+      .defects = machine.defects,
       .result = {.out = machine.download(out, requests * heads * dim), .lse = machine.download(lse, requests * heads)}};
   for (std::size_t request = 0; request < requests; ++request) {
     run.out.push_back(machine.labels_of(out + request * heads * dim, heads * dim));
