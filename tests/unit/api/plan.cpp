@@ -23,7 +23,7 @@ detail::PlanImpl plan_of(const Ints& indptr, const Ints& last, int split_pages, 
 template <class T>
 std::vector<T> table(const detail::PlanImpl& plan, std::size_t offset, int count) {
   std::vector<T> values(static_cast<std::size_t>(count));
-  std::memcpy(values.data(), plan.tables.data() + offset, values.size() * sizeof(T));
+  if (!values.empty()) std::memcpy(values.data(), plan.tables.data() + offset, values.size() * sizeof(T));
   return values;
 }
 
