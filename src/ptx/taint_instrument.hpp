@@ -73,6 +73,11 @@ class TaintInstrument final : public CopyObserver {
   void unite(Warp& warp, const Instruction& in, const InstructionInfo& info, std::uint32_t mask);
   void move_bits(Warp& warp, const Instruction& in, const InstructionInfo& info, std::span<const Register> controls,
                  std::uint32_t mask);
+  void move_bytes(const Warp& warp, const Instruction& in, const InstructionInfo& info,
+                  std::span<const Register> controls, std::uint32_t mask);
+  bool keeps_bytes_whole(const Warp& warp, const Instruction& in, const InstructionInfo& info,
+                         std::span<const Register> controls) const;
+  void logic_bytes(Warp& warp, const Instruction& in, unsigned table, std::uint8_t bytes, std::uint32_t mask);
   void logic(Warp& warp, const Instruction& in, const InstructionInfo& info, unsigned table, std::uint32_t mask);
   void compare(Warp& warp, const Instruction& in, const InstructionInfo& info, std::uint32_t mask);
   void pack_halves(Warp& warp, const Instruction& in, std::uint32_t mask);

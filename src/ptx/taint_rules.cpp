@@ -137,25 +137,62 @@ void TaintInstrument::registers(Warp& warp, const Instruction& in, const Instruc
 /// packed types stay apart.
 void TaintInstrument::unite(Warp& warp, const Instruction&, const InstructionInfo& info, std::uint32_t mask) {
   WarpShadow& labels = shadow(warp);
-  const bool packed = is_packed(info.form.type) && info.form.op != Op::cvt;
-  for (unsigned lane = 0; lane < kLanes; ++lane) {
-    if (!in_mask(mask, lane)) continue;
-    Word all = 0;
-    for (const Register& r : info.read) all |= labels.get(r, lane);
-    const Word united =
-        packed ? in_each(any_of(all & 0xffff), 2) | (in_each(any_of(all >> 16), 2) << 16) : in_each(any_of(all), 8);
-    for (const Register& r : info.written) labels.set(r, lane, united & low_bytes(width(r)));
+  LaneLabels all{};
+  for (const Register& r : info.read) labels.add_to(r, all);
+  if (is_packed(info.form.type) && info.form.op != Op::cvt) {
+    for (std::uint32_t& lane : all) {
+      lane |= (lane >> 8) & 0x00ff00ffu;
+      lane = (lane & 0x00ff00ffu) | (lane & 0x00ff00ffu) << 8;
+    }
+  } else {
+    for (std::uint32_t& lane : all) lane = spread_bytes(lane);
   }
+  for (const Register& r : info.written) labels.fill(r, all, mask);
 }
 
 /// cvt to a packed type: a is the upper half, b the lower.
 void TaintInstrument::pack_halves(Warp& warp, const Instruction& in, std::uint32_t mask) {
   WarpShadow& labels = shadow(warp);
-  for (unsigned lane = 0; lane < kLanes; ++lane) {
-    if (!in_mask(mask, lane)) continue;
-    const Word high = in_each(labels.any({in.a, 4}, lane), 2), low = in_each(labels.any({in.b, 4}, lane), 2);
-    labels.set({in.d, 4}, lane, high << 16 | low);
+  LaneLabels high{}, low{};
+  labels.add_to({in.a, 4}, high);
+  labels.add_to({in.b, 4}, low);
+  for (unsigned lane = 0; lane < kLanes; ++lane)
+    high[lane] = (spread_bytes(high[lane]) & 0xffff0000u) | (spread_bytes(low[lane]) & 0xffffu);
+  labels.fill({in.d, 4}, high, mask);
+}
+
+/// Moves of whole bytes: the handler runs on the labels themselves.
+void TaintInstrument::move_bytes(const Warp& warp, const Instruction& in, const InstructionInfo& info,
+                                 std::span<const Register> controls, std::uint32_t mask) {
+  WarpShadow& labels = shadow(warp);
+  std::byte* scratch = scratch_.registers;
+  const auto size = [](const Register& r) { return r.bytes == 0 ? std::size_t{4} : std::size_t{r.bytes} * kLanes; };
+  for (const Register& r : info.read)
+    if (r.bytes != 0) std::memcpy(scratch + r.offset, labels.lanes(r), size(r));
+  for (const Register& r : controls) std::memcpy(scratch + r.offset, warp.registers + r.offset, size(r));
+  in.run(scratch_, in, kFullWarp);
+  for (const Register& r : info.written) {
+    if (r.bytes == 0)
+      labels.clear(r, mask);  // shfl: whether a lane was in range is up to the controls
+    else
+      labels.store(r, reinterpret_cast<const Labels*>(scratch + r.offset), mask);
   }
+  for (const auto& list : {std::span<const Register>(info.read), std::span<const Register>(info.written), controls})
+    for (const Register& r : list) std::memset(scratch + r.offset, 0, size(r));
+}
+
+/// Whether the instruction, with controls as they are, leaves bytes whole.
+bool TaintInstrument::keeps_bytes_whole(const Warp& warp, const Instruction& in, const InstructionInfo& info,
+                                        std::span<const Register> controls) const {
+  if (std::ranges::any_of(controls, [&](const Register& r) { return shadows_[warp.index].labelled(r.offset); }))
+    return false;
+  const Op op = info.form.op;
+  if (op == Op::move || op == Op::pack || op == Op::unpack || op == Op::selp || is_shuffle(op)) return true;
+  if (op != Op::shl && (op != Op::shr || is_signed(info.form.type))) return false;
+  std::uint32_t amounts[kLanes], odd = 0;
+  std::memcpy(amounts, warp.registers + in.b, sizeof amounts);
+  for (const std::uint32_t amount : amounts) odd |= amount % 8;
+  return odd == 0;
 }
 
 /// Instructions that put bits of their data elsewhere, as their controls say. The handler itself moves them: it runs on
@@ -174,6 +211,7 @@ void TaintInstrument::move_bits(Warp& warp, const Instruction& in, const Instruc
     if (is_shuffle(op)) return unite_lanes(warp, info, kFullWarp & mask);
     return unite(warp, in, info, mask);
   }
+  if (keeps_bytes_whole(warp, in, info, controls)) return move_bytes(warp, in, info, controls, mask);
 
   WarpShadow& labels = shadow(warp);
   Word everything[kLanes] = {};  // per lane, byte by byte
@@ -229,12 +267,38 @@ void TaintInstrument::move_bits(Warp& warp, const Instruction& in, const Instruc
   }
 }
 
+/// A byte of an operand reaches the result of `and` unless all bits of the other one's are clean zeros, that of `or`
+/// unless they are clean ones.
+void TaintInstrument::logic_bytes(Warp& warp, const Instruction& in, unsigned table, std::uint8_t bytes,
+                                  std::uint32_t mask) {
+  WarpShadow& labels = shadow(warp);
+  const std::size_t size = std::size_t{bytes} * kLanes;
+  if (table == kNot) return labels.store({in.d, bytes}, labels.lanes({in.a, bytes}), mask);
+  const Labels* a = labels.lanes({in.a, bytes});
+  const Labels* b = labels.lanes({in.b, bytes});
+  Labels result[8 * kLanes];
+  if (table == kXor) {
+    for (std::size_t i = 0; i < size; ++i) result[i] = a[i] | b[i];
+  } else {
+    const auto* of_a = reinterpret_cast<const std::uint8_t*>(warp.registers + in.a);
+    const auto* of_b = reinterpret_cast<const std::uint8_t*>(warp.registers + in.b);
+    const std::uint8_t blocks = table == kAnd ? 0 : 0xff;
+    for (std::size_t i = 0; i < size; ++i) {
+      const Labels a_passes = (b[i] | (of_b[i] ^ blocks)) != 0 ? 0xff : 0;
+      const Labels b_passes = (a[i] | (of_a[i] ^ blocks)) != 0 ? 0xff : 0;
+      result[i] = static_cast<Labels>((a[i] & a_passes) | (b[i] & b_passes));
+    }
+  }
+  labels.store({in.d, bytes}, result, mask);
+}
+
 void TaintInstrument::logic(Warp& warp, const Instruction& in, const InstructionInfo& info, unsigned table,
                             std::uint32_t mask) {
   WarpShadow& labels = shadow(warp);
   const bool predicates = info.form.type == Type::pred;
   const auto bytes = static_cast<std::uint8_t>(predicates ? 0 : std::max(2u, bytes_of(info.form.type)));
   const unsigned operands = info.form.op == Op::lop3 ? 3 : info.form.op == Op::bit_not ? 1 : 2;
+  if (!predicates && operands < 3) return logic_bytes(warp, in, table, bytes, mask);
   const std::uint32_t offsets[3] = {in.a, in.b, in.c};
   for (unsigned lane = 0; lane < kLanes; ++lane) {
     if (!in_mask(mask, lane)) continue;

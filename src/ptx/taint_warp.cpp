@@ -60,26 +60,30 @@ void TaintInstrument::multiply_matrices(Warp& warp, const Instruction& in, unsig
   const std::uint32_t* b_list = a_list + 2 * halves;
   const std::uint32_t* c_list = b_list + halves;
   const std::uint32_t* d_list = c_list + 4;
-  const auto unite_eights = [&](std::uint32_t offset, Labels* eights) {
+  const auto unite_eights = [&](std::uint32_t offset, std::uint32_t* eights) {
     if (!registers.labelled(offset)) return;
-    Labels fragment[128];
-    registers.get_all(offset, fragment);
-    for (unsigned i = 0; i < 128; ++i) eights[i / 16] |= fragment[i];
+    std::uint64_t fragment[16];
+    std::memcpy(fragment, registers.lanes({offset, 4}), sizeof fragment);
+    for (unsigned i = 0; i < 8; ++i) {
+      const std::uint64_t both = fragment[2 * i] | fragment[2 * i + 1];
+      eights[i] |= spread_bytes(static_cast<std::uint32_t>(both | both >> 32));
+    }
   };
-  Labels columns[8] = {}, rows[16] = {};
+  std::uint32_t columns[8] = {}, rows[16] = {};
   for (unsigned h = 0; h < halves; ++h) {
     unite_eights(b_list[h], columns);
     unite_eights(a_list[2 * h], rows);
     unite_eights(a_list[2 * h + 1], rows + 8);
   }
-  Labels results[4][128];  // written last: a destination may be one of the sources
-  for (unsigned p = 0; p < 4; ++p)
-    for (unsigned lane = 0; lane < kLanes; ++lane) {
-      const Labels row = rows[8 * (p / 2) + lane / 4], column = columns[2 * (lane % 4) + p % 2];
-      const Labels old = registers.any({c_list[p], 4}, lane);
-      std::memset(results[p] + 4 * lane, row | column | old, 4);
-    }
-  for (unsigned p = 0; p < 4; ++p) registers.set_all(d_list[p], results[p]);
+  LaneLabels results[4] = {};  // written last: a destination may be one of the sources
+  for (unsigned p = 0; p < 4; ++p) {
+    registers.add_to({c_list[p], 4}, results[p]);
+    const std::uint32_t of_columns[4] = {columns[p % 2], columns[2 + p % 2], columns[4 + p % 2], columns[6 + p % 2]};
+    for (unsigned g = 0; g < 8; ++g)
+      for (unsigned t = 0; t < 4; ++t)
+        results[p][4 * g + t] = spread_bytes(results[p][4 * g + t]) | rows[8 * (p / 2) + g] | of_columns[t];
+  }
+  for (unsigned p = 0; p < 4; ++p) registers.fill({d_list[p], 4}, results[p], kFullWarp);
 }
 
 void TaintInstrument::load_matrices(Warp& warp, const Instruction& in, const InstructionInfo& info) {

@@ -19,7 +19,7 @@ int bench(bool json) {
   progress("measuring compiles and cache hits ...");
   metrics = measure_cache();
   progress("measuring the virtual device ...");
-  metrics.push_back(measure_virtual_machine());
+  for (Metric& metric : measure_virtual_machine()) metrics.push_back(std::move(metric));
   progress("looking for a GPU ...");
   for (Metric& metric : measure_gpu()) metrics.push_back(std::move(metric));
 

@@ -23,7 +23,7 @@ struct Metric {
 /// Compile path and caches.
 std::vector<Metric> measure_cache();
 /// The PTX machine on one core.
-Metric measure_virtual_machine();
+std::vector<Metric> measure_virtual_machine();
 /// The kernels on a GPU, beside a plain device copy. Empty where there is no GPU.
 std::vector<Metric> measure_gpu();
 
