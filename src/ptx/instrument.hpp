@@ -7,6 +7,7 @@
 #pragma once
 
 #include <cstdint>
+#include <cstring>
 
 #include "src/ptx/warp.hpp"
 
@@ -44,6 +45,17 @@ inline Space target_of(Space space, std::uint64_t address) {
 }
 
 /// The address that `lane` accesses, in the instruction's space.
-std::uint64_t access_address(const Warp& warp, const Instruction& instruction, unsigned lane);
+inline std::uint64_t access_address(const Warp& warp, const Instruction& instruction, unsigned lane) {
+  const std::byte* base = warp.registers + instruction.a;
+  std::uint32_t narrow;
+  std::uint64_t wide;
+  if (instruction.address_is_32) {
+    std::memcpy(&narrow, base + lane * sizeof narrow, sizeof narrow);
+    wide = narrow;
+  } else {
+    std::memcpy(&wide, base + lane * sizeof wide, sizeof wide);
+  }
+  return wide + static_cast<std::uint64_t>(instruction.immediate);
+}
 
 }  // namespace librt::ptx

@@ -73,23 +73,22 @@ void SanitizerInstrument::access_local(const Access& a, std::uint64_t offset) {
 
 void SanitizerInstrument::access_shared(const Access& a, std::uint64_t offset) {
   SharedCell& cell = shared_[offset / kCellBytes];
+  if (a.bytes == kCellBytes && !is_split(cell.write)) return a.writes ? write(cell, a) : read(cell, a);
   const auto visit = [&](SharedCell& part) { a.writes ? write(part, a) : read(part, a); };
-  if (a.bytes == kCellBytes && !is_split(cell.write)) return visit(cell);
   shared_parts_.visit(cell, shared_crowds_, kCellBytes, offset % kCellBytes, a.bytes, visit);
 }
 
 void SanitizerInstrument::access_global(const Access& a) {
   SanitizerMap::Impl::Slot& slot = map_.slot_of(a.address);
   const std::uint64_t offset = a.address & ((std::uint64_t{1} << Memory::Impl::kSlotShift) - 1);
-  const bool atomic = kernel_->info[index_of(a.in)].access == MemoryAccess::atomic;
-  if ((!a.writes || atomic) && !slot.all_written) {
+  if (!slot.all_written && (!a.writes || kernel_->info[index_of(a.in)].access == MemoryAccess::atomic)) {
     const unsigned bits = ((1u << a.bytes) - 1) << (offset % kCellBytes);
     if ((slot.written[offset / kCellBytes] & bits) != bits) find_unwritten(a);
   }
   if (a.writes) slot.note_written(offset, offset + a.bytes);
   GlobalCell& cell = slot.cells[offset / kCellBytes];
+  if (a.bytes == kCellBytes && !is_split(cell.write)) return a.writes ? write(cell, a) : read(cell, a);
   const auto visit = [&](GlobalCell& part) { a.writes ? write(part, a) : read(part, a); };
-  if (a.bytes == kCellBytes && !is_split(cell.write)) return visit(cell);
   map_.parts.visit(cell, map_.crowds, kCellBytes, offset % kCellBytes, a.bytes, visit);
 }
 

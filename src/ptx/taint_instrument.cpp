@@ -2,6 +2,7 @@
 #include "src/ptx/taint_instrument.hpp"
 
 #include <algorithm>
+#include <cstring>
 
 namespace librt::ptx {
 namespace {
@@ -167,8 +168,13 @@ void TaintInstrument::barrier_release(Cta& cta, unsigned barrier) {
 
 void TaintInstrument::copy_arrived(Warp&, const PendingCopy& copy) {
   Labels* to = shared_.data() + copy.destination;
-  const Labels* from = copy.source_bytes == 0 ? nullptr : map_.labels_of(copy.source);
-  for (unsigned i = 0; i < copy.bytes; ++i) to[i] = from != nullptr && i < copy.source_bytes ? from[i] : Labels{0};
+  const Labels* from = copy.source_bytes == 0 ? nullptr : map_.labels_of(copy.source, last_source_);
+  const std::size_t labelled = from == nullptr ? 0 : copy.source_bytes;
+  if (labelled == 16)
+    std::memcpy(to, from, 16);
+  else if (labelled != 0)
+    std::memcpy(to, from, labelled);
+  if (labelled < copy.bytes) std::memset(to + labelled, 0, copy.bytes - labelled);
   if (copy_labels_.empty()) return;
   if (const auto found = copy_labels_.find(copy.destination); found != copy_labels_.end())
     for (unsigned i = 0; i < copy.bytes; ++i) to[i] |= found->second;

@@ -118,6 +118,7 @@ class TaintInstrument final : public CopyObserver {
   std::vector<WarpShadow> shadows_;
   std::vector<Labels> shared_;
   std::vector<std::vector<Labels>> local_;
+  std::size_t last_source_ = 0;                  ///< where labels_of looks first
   std::map<std::uint32_t, Labels> copy_labels_;  ///< of addresses and sizes of copies, by destination
   std::array<Labels, 16> barrier_labels_{};
   std::array<std::vector<Waiting>, 16> barrier_waiting_;

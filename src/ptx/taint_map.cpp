@@ -39,10 +39,13 @@ void TaintMap::Impl::cover_allocations() {
   std::ranges::sort(by_place, std::less{}, &HostRange::begin);
 }
 
-const Labels* TaintMap::Impl::labels_of(const std::byte* data) const {
-  const auto next = std::ranges::upper_bound(by_place, data, std::less{}, &HostRange::begin);
-  if (next == by_place.begin()) return nullptr;
-  const HostRange& range = *std::prev(next);
+const Labels* TaintMap::Impl::labels_of(const std::byte* data, std::size_t& hint) const {
+  if (hint >= by_place.size() || data < by_place[hint].begin || data >= by_place[hint].end) {
+    const auto next = std::ranges::upper_bound(by_place, data, std::less{}, &HostRange::begin);
+    if (next == by_place.begin()) return nullptr;
+    hint = static_cast<std::size_t>(next - by_place.begin()) - 1;
+  }
+  const HostRange& range = by_place[hint];
   const Slot& slot = slots[range.slot];
   if (data >= range.end || !slot.labelled.load(std::memory_order_relaxed)) return nullptr;
   return slot.labels.data() + (data - range.begin);

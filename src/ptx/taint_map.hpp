@@ -30,7 +30,8 @@ struct TaintMap::Impl {
   void cover_allocations();
   Slot& slot_of(std::uint64_t address) { return slots[address >> Memory::Impl::kSlotShift]; }
   /// The labels of bytes that the host sees at `data`, or null if none there has any.
-  const Labels* labels_of(const std::byte* data) const;
+  /// @param hint kept by the caller between calls: copies mostly come from where the last one came from
+  const Labels* labels_of(const std::byte* data, std::size_t& hint) const;
 
   Memory* memory;
   std::deque<Slot> slots;           ///< by number of allocation

@@ -89,10 +89,17 @@ void TaintInstrument::multiply_matrices(Warp& warp, const Instruction& in, unsig
 void TaintInstrument::load_matrices(Warp& warp, const Instruction& in, const InstructionInfo& info) {
   const bool transposed = info.form.op == Op::ldmatrix_trans;
   Labels loaded[4][128] = {};
+  // An address without labels, inside shared memory: the rule.
+  const bool clean_address = !shadow(warp).labelled(in.a);
   for (unsigned row = 0; row < 8u * info.form.count; ++row) {
-    const Labels of_address = address_labels(warp, in, row);
-    const Place from = place(warp, in, row, Space::shared, access_address(warp, in, row), 16, AccessMode::read);
     Labels* to = loaded[row / 8] + 16 * (row % 8);
+    const std::uint64_t address = access_address(warp, in, row), offset = address - kSharedBase;
+    if (clean_address && offset % 16 == 0 && offset < shared_.size() && shared_.size() - offset >= 16) {
+      std::memcpy(to, shared_.data() + offset, 16);
+      continue;
+    }
+    const Labels of_address = address_labels(warp, in, row);
+    const Place from = place(warp, in, row, Space::shared, address, 16, AccessMode::read);
     std::memcpy(to, from.labels, 16);
     for (unsigned i = 0; i < 16; ++i) to[i] |= of_address;
   }

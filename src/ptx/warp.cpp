@@ -51,8 +51,8 @@ void raise(const Warp& warp, const Instruction& instruction, unsigned lane, Faul
 
 std::byte* translate(Warp& warp, const Instruction& instruction, unsigned lane, Space space, std::uint64_t address,
                      std::uint32_t bytes, AccessMode mode) {
-  const std::string_view verb = mode == AccessMode::read ? "read" : "write";
   const auto complain = [&](Fault fault, std::string_view why) {
+    const std::string_view verb = mode == AccessMode::read ? "read" : "write";
     raise(warp, instruction, lane, fault,
           fmt::format("{} of {} bytes at {} address {:#x}: {}", verb, bytes, to_string(space), address, why),
           Accessed{address, std::string(why)});
@@ -103,13 +103,6 @@ std::byte* translate(Warp& warp, const Instruction& instruction, unsigned lane, 
   if (place.offset > place.size || place.size - place.offset < bytes)
     complain(Fault::out_of_bounds, outside(place.object, place.offset, place.size));
   return place.data + place.offset;
-}
-
-std::uint64_t access_address(const Warp& warp, const Instruction& instruction, unsigned lane) {
-  std::uint64_t base = 0;
-  const std::size_t bytes = instruction.address_is_32 ? 4 : 8;
-  std::memcpy(&base, warp.registers + instruction.a + lane * bytes, bytes);
-  return base + static_cast<std::uint64_t>(instruction.immediate);
 }
 
 void finish_copy(Warp& warp, const PendingCopy& copy) {
