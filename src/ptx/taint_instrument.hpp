@@ -17,6 +17,11 @@
 
 namespace librt::ptx {
 
+/// Truth tables as lop3 has them: bit 4a + 2b + c is the result for bits a, b, c.
+namespace truth {
+constexpr unsigned kAnd = 0xc0, kOr = 0xfc, kXor = 0x3c, kNot = 0x0f;
+}
+
 /// Findings of one launch by instruction and kind, from all host threads; the one of the lowest CTA stays.
 class TaintFindings {
  public:
@@ -77,10 +82,12 @@ class TaintInstrument final : public CopyObserver {
                   std::span<const Register> controls, std::uint32_t mask);
   bool keeps_bytes_whole(const Warp& warp, const Instruction& in, const InstructionInfo& info,
                          std::span<const Register> controls) const;
+  void pack_halves(Warp& warp, const Instruction& in, std::uint32_t mask);
+
+  // taint_logic.cpp: bitwise operations and comparisons
   void logic_bytes(Warp& warp, const Instruction& in, unsigned table, std::uint8_t bytes, std::uint32_t mask);
   void logic(Warp& warp, const Instruction& in, const InstructionInfo& info, unsigned table, std::uint32_t mask);
   void compare(Warp& warp, const Instruction& in, const InstructionInfo& info, std::uint32_t mask);
-  void pack_halves(Warp& warp, const Instruction& in, std::uint32_t mask);
 
   // taint_warp.cpp: registers of several lanes
   void vote(Warp& warp, const Instruction& in, const InstructionInfo& info, std::uint32_t mask);
