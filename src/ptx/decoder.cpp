@@ -12,7 +12,8 @@ std::uint64_t align_up(std::uint64_t value, std::uint64_t align) {
   return (value + align - 1) / align * align;
 }
 
-constexpr std::uint64_t kMostSharedBytes = 1u << 24, kMostLocalBytes = 1u << 24, kMostParameterBytes = 32764;
+constexpr std::uint64_t kMostSharedBytes = 1u << 24, kMostLocalBytes = 1u << 19, kMostParameterBytes = 32764;
+constexpr std::size_t kMostRegisters = std::size_t{1} << 22;
 
 }  // namespace
 
@@ -121,6 +122,9 @@ void KernelDecoder::declare_variable(const VariableDeclaration& declaration, Sco
 void KernelDecoder::declare_registers(const Statement& statement) {
   for (const RegisterDeclaration& declaration : statement.registers) {
     check_new_registers(declaration);
+    declared_registers_ += declaration.count.value_or(1);
+    if (declared_registers_ > kMostRegisters)
+      fail(Fault::unsupported, fmt::format("more than {} registers", kMostRegisters));
     Family family;
     family.type = declaration.type;
     family.numbered = declaration.count.has_value();

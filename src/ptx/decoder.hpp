@@ -197,6 +197,7 @@ class KernelDecoder {
   };
   std::vector<DynamicAddress> dynamic_addresses_;
   std::map<std::string_view, std::uint32_t> specials_;
+  std::size_t declared_registers_ = 0;
   std::uint64_t dynamic_align_ = 16;
   std::uint64_t shared_bytes_ = 0, local_bytes_ = 0;
   std::uint32_t predicate_next_ = 0, predicate_end_ = 0;

@@ -12,6 +12,9 @@
 namespace librt::ptx {
 namespace {
 
+// Of a module's .global and .const variables together: each launch into a new Memory writes them all.
+constexpr std::uint64_t kMostVariableBytes = std::uint64_t{1} << 28;
+
 [[noreturn]] void fail(const VariableDeclaration& declaration, Fault fault, std::string_view what) {
   throw MachineError(fault, fmt::format("line {}: variable '{}': {}", declaration.line, declaration.name, what));
 }
@@ -80,8 +83,13 @@ std::shared_ptr<const Program> build_program(std::string_view text, InstructionS
     if (!globals.try_emplace(declaration.name, symbol).second) fail(declaration, Fault::syntax, "it is declared twice");
     in_memory.push_back(&declaration);
   }
-  for (const VariableDeclaration* declaration : in_memory)
+  std::uint64_t bytes = 0;
+  for (const VariableDeclaration* declaration : in_memory) {
+    bytes += declaration->elements * bytes_of(declaration->type);
+    if (bytes > kMostVariableBytes)
+      fail(*declaration, Fault::unsupported, fmt::format("more than {} bytes of variables", kMostVariableBytes));
     program->variables.push_back(build_variable(*declaration, globals));
+  }
   for (const EntrySyntax& entry : syntax.entries) {
     if (globals.contains(entry.name))
       throw MachineError(Fault::syntax,

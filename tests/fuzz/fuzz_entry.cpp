@@ -1,5 +1,4 @@
-// Entry files with any bytes in them. Build: clang++-16 -std=c++20 -g -O1 -fsanitize=fuzzer,address,undefined, with
-// src/cache/entry.cpp, src/util/hash.cpp, src/util/error.cpp and -lsodium; seeds are in tests/fuzz/corpus/entry.
+// Entry files with any bytes in them; seeds are in tests/fuzz/corpus/entry.
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>

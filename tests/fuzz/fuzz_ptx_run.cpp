@@ -1,5 +1,5 @@
 // Parses any bytes as PTX, and runs what is a module: a kernel may fail in any way that MachineError names, and in no
-// other. Under labels it must do the same as without.
+// other. Under labels and sanitizers it must do the same as without.
 //
 // Input: the text; after its last NUL byte, if there is one, up to 16 bytes that choose the launch (see Choices).
 #include <algorithm>
@@ -9,11 +9,14 @@
 #include <cstdlib>
 #include <cstring>
 #include <optional>
+#include <random>
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
+#include "src/ptx/instrumented.hpp"
 #include "src/ptx/machine.hpp"
 #include "src/ptx/program.hpp"
 #include "src/ptx/taint.hpp"
@@ -94,7 +97,7 @@ Outcome run(const Kernel& kernel, const Choices& choices, const Launch& launch) 
   return outcome;
 }
 
-void run_both(const Module& module, const Kernel& kernel, Choices choices) {
+void run_all(const Module& module, const Kernel& kernel, Choices choices) {
   const LaunchOptions options = launch_options(choices, kernel);
   const Outcome plain = run(kernel, choices, [&](Memory& memory, std::uint64_t, const std::vector<std::byte>& params) {
     return launch(module, memory, kernel.name, params, options);
@@ -110,12 +113,62 @@ void run_both(const Module& module, const Kernel& kernel, Choices choices) {
         if (map.read(buffer, kBufferBytes).size() != kBufferBytes) std::abort();
         return report.stats;
       });
+  const Outcome checked =
+      run(kernel, choices, [&](Memory& memory, std::uint64_t buffer, const std::vector<std::byte>& params) {
+        TaintMap taint(memory);
+        SanitizerMap defects(memory);
+        taint.label(buffer, kBufferBytes, 3);
+        const InstrumentedReport report =
+            launch_instrumented(module, memory, &taint, &defects, kernel.name, params, options);
+        for (const SanitizerFinding& finding : report.defects)
+          if (to_string(finding).empty()) std::abort();
+        if (!report.completed && report.defects.empty()) std::abort();
+        return report.completed ? report.stats : LaunchStats{};
+      });
   if (plain.fault != labelled.fault) std::abort();
   // What a launch that failed leaves in memory is unspecified.
-  if (!plain.fault && (plain.buffer != labelled.buffer || plain.instructions != labelled.instructions)) std::abort();
+  if (plain.fault) return;
+  for (const Outcome& other : {labelled, checked})
+    if (plain.buffer != other.buffer || plain.instructions != other.instructions) std::abort();
 }
 
 }  // namespace
+
+extern "C" std::size_t LLVMFuzzerMutate(std::uint8_t* data, std::size_t size, std::size_t max_size);
+
+/// Bytes alone seldom give another module: half of the time whole lines are dropped, doubled, exchanged or cut, or one
+/// word of the text is put in the place of another.
+extern "C" std::size_t LLVMFuzzerCustomMutator(std::uint8_t* data, std::size_t size, std::size_t max_size,
+                                               unsigned int seed) {
+  std::minstd_rand random(seed);
+  if (random() % 2 == 0 || size < 2) return LLVMFuzzerMutate(data, size, max_size);
+  std::string text(reinterpret_cast<const char*>(data), size);
+  const auto part = [&](std::string_view ends) {
+    const std::size_t at = text.find_last_of(ends, random() % text.size()),
+                      first = at == std::string::npos ? 0 : at + 1;
+    return std::pair(first, std::min(text.find_first_of(ends, first), text.size()) - first);
+  };
+  for (auto edits = 1 + random() % 3; edits > 0; --edits) {
+    const std::string_view ends = random() % 2 == 0 ? "\n" : " ,;.[]{}()+\n";
+    const auto [from, from_size] = part(ends);
+    const auto [to, to_size] = part(ends);
+    const std::string copy = text.substr(from, from_size);
+    switch (random() % 4) {
+      case 0:
+        text.erase(to, to_size);
+        break;
+      case 1:
+        text.insert(to, copy + text[std::min(from + from_size, text.size() - 1)]);
+        break;
+      default:
+        text.replace(to, to_size, copy);
+    }
+    if (text.size() < 2) return LLVMFuzzerMutate(data, size, max_size);
+  }
+  text.resize(std::min(text.size(), max_size));
+  std::memcpy(data, text.data(), text.size());
+  return text.size();
+}
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   const std::string_view input(reinterpret_cast<const char*>(data), size);
@@ -125,7 +178,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   try {
     const Module module = Module::parse(text);
     for (const Kernel& kernel : module.program().kernels)
-      if (is_small(module.program(), kernel)) run_both(module, kernel, choices);
+      if (is_small(module.program(), kernel)) run_all(module, kernel, choices);
   } catch (const MachineError& error) {
     if (error.fault() != Fault::syntax && error.fault() != Fault::unsupported) std::abort();
   }

@@ -248,6 +248,20 @@ TEST_CASE("line ends of other systems, tabs and missing final newlines are fine"
   CHECK(accepted(kRich.substr(0, kRich.size() - 1)));
 }
 
+TEST_CASE("a module cannot ask for more than a machine has", "[ptx][malformed]") {
+  const std::string target = ".version 8.0\n.target sm_80\n.address_size 64\n";
+  for (const std::string variables :
+       {".global .b64 x[1073741824];", ".global .b64 x[1073741824] = {1};", ".const .v4 .b64 x[8388609];",
+        ".global .b8 x[200000000]; .const .b8 y[100000000];"}) {
+    const std::string message = message_of(Fault::unsupported, [&] { Module::parse(target + variables); });
+    CHECK_THAT(message, Catch::Contains("bytes of variables"));
+  }
+  CHECK(Module::parse(target + ".global .b8 x[200000000];").entries().empty());
+  check_refused(".reg .b32 %x<1048576>, %y<1048576>, %z<1048576>, %w<1048576>, %v<2>;", "registers");
+  check_refused(".local .b8 big[524289];", "'big' is too large");
+  check_refused(".shared .b8 big[16777217];", "'big' is too large");
+}
+
 TEST_CASE("a module tells its version, target and entries", "[ptx][malformed]") {
   const Module module = Module::parse(kRich);
   CHECK(module.version() == "9.0");
