@@ -209,6 +209,7 @@ void KernelDecoder::convert(Modifiers& m) {
       form.round = round;
       break;
     }
+  const bool saturates_finite = m.take("satfinite");
   form.relu = m.take("relu");
   form.ftz = m.take("ftz");
   form.sat = m.take("sat");
@@ -219,9 +220,9 @@ void KernelDecoder::convert(Modifiers& m) {
       is_untyped(form.source))
     refuse();
   if (form.type == Type::pred || form.source == Type::pred) refuse();
-  if (form.type == Type::bf16x2 || form.type == Type::f16x2) {
+  if (saturates_finite != is_float8(form.type)) refuse();
+  if (form.source == Type::f32 && (form.type == Type::bf16x2 || form.type == Type::f16x2 || is_float8(form.type))) {
     form.op = Op::cvt_pack;
-    if (form.source != Type::f32) refuse();
     return two_sources(form, form.type, Type::f32, Type::f32);
   }
   expect_operands(2, 2);

@@ -83,6 +83,7 @@ class TaintInstrument final : public CopyObserver {
   bool keeps_bytes_whole(const Warp& warp, const Instruction& in, const InstructionInfo& info,
                          std::span<const Register> controls) const;
   void pack_halves(Warp& warp, const Instruction& in, std::uint32_t mask);
+  void convert_halves(Warp& warp, const Instruction& in, const InstructionInfo& info, std::uint32_t mask);
 
   // taint_logic.cpp: bitwise operations and comparisons
   void logic_bytes(Warp& warp, const Instruction& in, unsigned table, std::uint8_t bytes, std::uint32_t mask);

@@ -40,9 +40,10 @@ void TaintInstrument::registers(Warp& warp, const Instruction& in, const Instruc
       return move_bits(warp, in, info, {}, mask);
     case Op::cvt:
       if (is_integer(form.type) && is_integer(form.source) && !form.sat) return move_bits(warp, in, info, {}, mask);
+      if (is_float8(form.type) || is_float8(form.source)) return convert_halves(warp, in, info, mask);
       return unite(warp, in, info, mask);
     case Op::cvt_pack:
-      return pack_halves(warp, in, mask);
+      return is_float8(form.type) ? convert_halves(warp, in, info, mask) : pack_halves(warp, in, mask);
     case Op::shl:
     case Op::shr:
       return move_bits(warp, in, info, std::array{b}, mask);
@@ -132,6 +133,27 @@ void TaintInstrument::pack_halves(Warp& warp, const Instruction& in, std::uint32
   for (unsigned lane = 0; lane < kLanes; ++lane)
     high[lane] = (spread_bytes(high[lane]) & 0xffff0000u) | (spread_bytes(low[lane]) & 0xffffu);
   labels.fill({in.d, 4}, high, mask);
+}
+
+/// Conversions between pairs of e4m3 or e5m2 and pairs of something wider: the halves stay apart.
+void TaintInstrument::convert_halves(Warp& warp, const Instruction& in, const InstructionInfo& info,
+                                     std::uint32_t mask) {
+  WarpShadow& labels = shadow(warp);
+  const unsigned half = info.form.type == Type::f16x2 ? 2 : 1;
+  for (unsigned lane = 0; lane < kLanes; ++lane) {
+    if (!in_mask(mask, lane)) continue;
+    Labels high, low;
+    if (info.form.op == Op::cvt_pack) {
+      high = labels.any({in.a, 4}, lane);
+      low = labels.any({in.b, 4}, lane);
+    } else {
+      const Word from = labels.get({in.a, static_cast<std::uint8_t>(half == 2 ? 2 : 4)}, lane);
+      high = any_of(half == 2 ? from >> 8 : from >> 16);
+      low = any_of(half == 2 ? from & 0xff : from & 0xffff);
+    }
+    labels.set({in.d, static_cast<std::uint8_t>(2 * half)}, lane,
+               in_each(high, half) << (8 * half) | in_each(low, half));
+  }
 }
 
 /// Moves of whole bytes: the handler runs on the labels themselves.

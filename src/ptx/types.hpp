@@ -45,6 +45,10 @@ bool is_signed(Type type) noexcept;
 bool is_unsigned(Type type) noexcept;
 bool is_untyped(Type type) noexcept;
 bool is_float(Type type) noexcept;
+/// Pairs of 8-bit numbers.
+constexpr bool is_float8(Type type) noexcept {
+  return type == Type::e4m3x2 || type == Type::e5m2x2;
+}
 inline bool is_integer(Type type) noexcept {
   return is_signed(type) || is_unsigned(type);
 }

@@ -4,6 +4,7 @@
 #include "src/ptx/handlers/convert.inl"
 #include "src/ptx/handlers/find_flags.inl"
 #include "src/ptx/handlers/find_integer_types.inl"
+#include "src/ptx/handlers/float8.inl"
 
 inline Handler find_integer_to_integer(const Form& form) {
   if (form.round != Round::none || form.ftz || form.relu) return nullptr;
@@ -152,6 +153,15 @@ inline Handler find_same_size(const Form& form) {
   return form.type == Type::f16 && form.source == Type::bf16 ? Handler{half_to_half<Bfloat, Half>} : nullptr;
 }
 
+/// Of pairs: the decoder has seen to .satfinite.
+template <class Format>
+inline Handler find_float8(const Form& form) {
+  if (form.round != Round::rn || form.ftz || form.sat) return nullptr;
+  if (form.op == Op::cvt_pack) return form.source == Type::f32 ? float32_pair_to_float8<Format> : nullptr;
+  if (form.type == Type::f16x2) return float8_pair_to_half<Format>;
+  return form.source == Type::f16x2 ? half_pair_to_float8<Format> : nullptr;
+}
+
 inline Handler find_pair(const Form& form) {
   if (form.source != Type::f32 || form.ftz || form.sat) return nullptr;
   const bool towards_zero = form.round == Round::rz;
@@ -163,6 +173,9 @@ inline Handler find_pair(const Form& form) {
 }
 
 inline Handler find_convert(const Form& form) {
+  if (is_float8(form.type) && is_float8(form.source)) return nullptr;
+  if (form.type == Type::e4m3x2 || form.source == Type::e4m3x2) return find_float8<E4m3>(form);
+  if (form.type == Type::e5m2x2 || form.source == Type::e5m2x2) return find_float8<E5m2>(form);
   if (form.op == Op::cvt_pack) return find_pair(form);
   const bool to_integer = is_integer(form.type), from_integer = is_integer(form.source);
   if (to_integer && from_integer) return find_integer_to_integer(form);
