@@ -35,6 +35,7 @@ int run_tool(int argc, char** argv, bool json) {
   add_compile(tool, exit_code);
   add_run(tool, exit_code);
   add_check(tool, exit_code);
+  add_prove(tool, exit_code);
   add_bench(tool, exit_code);
   add_cache(tool, exit_code);
   add_doctor(tool, exit_code);

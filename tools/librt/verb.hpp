@@ -41,6 +41,7 @@ void add_demo(CLI::App& tool, int& exit_code);
 void add_compile(CLI::App& tool, int& exit_code);
 void add_run(CLI::App& tool, int& exit_code);
 void add_check(CLI::App& tool, int& exit_code);
+void add_prove(CLI::App& tool, int& exit_code);
 void add_bench(CLI::App& tool, int& exit_code);
 void add_cache(CLI::App& tool, int& exit_code);
 void add_doctor(CLI::App& tool, int& exit_code);

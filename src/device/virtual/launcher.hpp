@@ -16,9 +16,8 @@
 namespace librt::device {
 
 /// Called in place of ptx::launch, by one thread at a time for each device.
-using Launcher =
-    std::function<void(const ptx::Module& module, ptx::Memory& memory, std::string_view entry,
-                       std::span<const std::byte> params, const ptx::LaunchOptions& options)>;
+using Launcher = std::function<void(const ptx::Module& module, ptx::Memory& memory, std::string_view entry,
+                                    std::span<const std::byte> params, const ptx::LaunchOptions& options)>;
 
 /// As open_virtual_device(arch, threads). The caller may look into `memory` between the calls of the device.
 std::shared_ptr<Device> open_virtual_device(const Arch& arch, unsigned threads, std::shared_ptr<ptx::Memory> memory,

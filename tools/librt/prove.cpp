@@ -1,0 +1,236 @@
+// librt prove: no byte of padding reaches an output, whatever bits it holds.
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <exception>
+#include <map>
+#include <mutex>
+#include <thread>
+
+#include "src/api/line_info.hpp"
+#include "src/api/specialize.hpp"
+#include "src/util/files.hpp"
+#include "tools/librt/kernel_matrix.hpp"
+#include "tools/librt/progress_bar.hpp"
+#include "tools/librt/proof.hpp"
+#include "tools/librt/verb.hpp"
+
+namespace librt::tool {
+namespace {
+
+struct ProveSettings {
+  bool json = false;
+  std::vector<std::string> words;
+  std::vector<std::string> archs;
+  std::string matrix;
+  unsigned jobs = 0;
+  std::size_t most_batches = 0;
+};
+
+struct Verdict {
+  Spec spec;
+  Arch arch;
+  std::string same_ptx_as;  ///< the architecture that was run; empty = this one
+  Proof proof;
+};
+
+/// What the machine executes: all of the PTX but the lines that name its version and target.
+std::string executed_part(const Artifact& artifact) {
+  std::string text;
+  std::string_view rest = artifact.ptx;
+  while (!rest.empty()) {
+    const std::size_t end = std::min(rest.find('\n'), rest.size() - 1);
+    const std::string_view line = rest.substr(0, end + 1);
+    if (!line.starts_with(".version") && !line.starts_with(".target") && !line.starts_with("//")) text += line;
+    rest.remove_prefix(end + 1);
+  }
+  return fmt::format("{} {} {}", artifact.block_threads, artifact.shared_bytes, text);
+}
+
+std::shared_ptr<const Artifact> with_text(const Artifact& artifact, std::string ptx) {
+  Artifact copy = artifact;
+  copy.ptx = std::move(ptx);
+  return std::make_shared<const Artifact>(std::move(copy));
+}
+
+ProofArtifacts compile_with_lines(const Options& options, const Spec& spec, const ProofArtifacts& plain) {
+  const Arch& arch = plain.decode->arch;
+  return {with_text(*plain.decode, api::ptx_with_lines(options, api::specialize(spec, arch), *plain.decode)),
+          with_text(*plain.merge, api::ptx_with_lines(options, api::specialize_merge(spec, arch), *plain.merge))};
+}
+
+std::vector<Verdict> prove_spec(Runtime& runtime, const Spec& spec, const std::vector<Arch>& archs,
+                                std::size_t most_batches) {
+  std::vector<Verdict> verdicts;
+  std::map<std::string, std::size_t> proven;  // by text
+  for (const Arch& arch : archs) {
+    const ProofArtifacts artifacts{std::make_shared<const Artifact>(runtime.compile(spec, arch)),
+                                   std::make_shared<const Artifact>(runtime.compile_merge(spec, arch))};
+    const std::string text = executed_part(*artifacts.decode) + executed_part(*artifacts.merge);
+    const auto [known, is_new] = proven.try_emplace(text, verdicts.size());
+    if (is_new) {
+      const auto with_lines = [&] { return compile_with_lines(runtime.options(), spec, artifacts); };
+      verdicts.push_back({spec, arch, "", prove(spec, artifacts, with_lines, most_batches)});
+    } else {
+      Verdict same = verdicts[known->second];
+      same.same_ptx_as = to_string(same.arch);
+      same.arch = arch;
+      verdicts.push_back(std::move(same));
+    }
+  }
+  return verdicts;
+}
+
+/// Several specs at a time; the verdicts come in the order of the specs.
+std::vector<Verdict> prove_all(Runtime& runtime, const KernelMatrix& matrix, const ProveSettings& settings) {
+  std::vector<std::vector<Verdict>> verdicts(matrix.specs.size());
+  std::atomic<std::size_t> next{0};
+  std::mutex mutex;
+  std::size_t done = 0;
+  std::exception_ptr failure;
+  ProgressBar bar(matrix.specs.size());
+  bar.show(0, "compiling and running");
+  const auto work = [&] {
+    for (std::size_t i = next++; i < matrix.specs.size(); i = next++) {
+      try {
+        verdicts[i] = prove_spec(runtime, matrix.specs[i], matrix.archs, settings.most_batches);
+      } catch (...) {
+        const std::lock_guard lock(mutex);
+        if (!failure) failure = std::current_exception();
+        next = matrix.specs.size();
+        return;
+      }
+      const std::lock_guard lock(mutex);
+      bar.show(++done, to_string(matrix.specs[i]));
+    }
+  };
+  const std::size_t wanted = settings.jobs != 0 ? settings.jobs : std::max(1U, std::thread::hardware_concurrency());
+  {
+    std::vector<std::jthread> helpers;
+    for (std::size_t i = 1; i < std::min(wanted, matrix.specs.size()); ++i) helpers.emplace_back(work);
+    work();
+  }
+  if (failure) std::rethrow_exception(failure);
+  std::vector<Verdict> flat;
+  for (auto& of_spec : verdicts) std::ranges::move(of_spec, std::back_inserter(flat));
+  return flat;
+}
+
+Json to_json(const ProofFinding& finding) {
+  return Json{{"what", finding.what},
+              {"kind", finding.kind},
+              {"kernel", finding.kernel},
+              {"source", finding.source},
+              {"instruction", finding.instruction},
+              {"lane", finding.lane},
+              {"warp", finding.warp},
+              {"cta", {finding.cta.x, finding.cta.y, finding.cta.z}},
+              {"origin", finding.origin},
+              {"batch", finding.batch}};
+}
+
+Json to_json(const Verdict& verdict) {
+  Json findings = Json::array();
+  for (const ProofFinding& finding : verdict.proof.findings) findings.push_back(to_json(finding));
+  Json json{{"spec", to_string(verdict.spec)},
+            {"arch", to_string(verdict.arch)},
+            {"status", findings.empty() ? "proven" : "refuted"},
+            {"runs", verdict.same_ptx_as.empty() ? verdict.proof.runs : 0}};
+  if (!verdict.same_ptx_as.empty()) json["same_ptx_as"] = verdict.same_ptx_as;
+  json["findings"] = std::move(findings);
+  return json;
+}
+
+std::string in_words(const Verdict& verdict) {
+  const std::string how = verdict.same_ptx_as.empty() ? fmt::format("{} runs", verdict.proof.runs)
+                                                      : fmt::format("same PTX as {}", verdict.same_ptx_as);
+  std::string text = fmt::format("{}  {:<8} {}  ({})\n", verdict.proof.findings.empty() ? "proven " : "REFUTED",
+                                 to_string(verdict.arch), to_string(verdict.spec), how);
+  if (!verdict.same_ptx_as.empty()) return text;
+  for (const ProofFinding& finding : verdict.proof.findings) {
+    text += fmt::format("    {}\n      batch: {}\n", finding.what, finding.batch);
+    if (!finding.origin.empty()) text += fmt::format("      it comes from {}\n", finding.origin);
+  }
+  return text;
+}
+
+constexpr std::string_view kWhatIsProven =
+    "Proven: in these batches (every length modulo tile and page, the boundaries of pages, tiles, stages and splits,\n"
+    "empty requests, shared pages, gaps between rows, lengths shorter than planned) no bit pattern of the padding can\n"
+    "reach out, the LSE, an address or a branch of this PTX; requests do not see each other; no race, no access out "
+    "of\n"
+    "bounds, no use of unwritten memory. Trusted: ptxas, which makes the cubin of the PTX, and the hardware.\n";
+
+KernelMatrix wanted_matrix(const ProveSettings& settings) {
+  if (!settings.matrix.empty() && !settings.words.empty())
+    throw UsageError("--matrix names a list of specializations; KERNEL names one: give one of them");
+  KernelMatrix matrix;
+  if (settings.matrix.empty()) {
+    matrix = parse_kernel_matrix(kernel_matrix_text(), "kernels/matrix.json");
+  } else {
+    constexpr std::size_t kMostBytes = 1 << 24;
+    const std::vector<std::byte> bytes = util::read_file(settings.matrix, kMostBytes);
+    matrix = parse_kernel_matrix({reinterpret_cast<const char*>(bytes.data()), bytes.size()}, settings.matrix);
+  }
+  try {
+    if (!settings.words.empty()) matrix.specs = {parse_spec(fmt::format("{}", fmt::join(settings.words, " ")))};
+    if (!settings.archs.empty()) matrix.archs.clear();
+    for (const std::string& arch : settings.archs) matrix.archs.push_back(parse_arch(arch));
+  } catch (const Error& error) {
+    throw UsageError(error.what());
+  }
+  return matrix;
+}
+
+int prove_verb(const ProveSettings& settings) {
+  const KernelMatrix matrix = wanted_matrix(settings);
+  Runtime runtime(options_from_environment());
+  const auto begin = std::chrono::steady_clock::now();
+  const std::vector<Verdict> verdicts = prove_all(runtime, matrix, settings);
+  const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+  const auto refuted = std::ranges::count_if(verdicts, [](const Verdict& one) { return !one.proof.findings.empty(); });
+  if (settings.json) {
+    Json results = Json::array();
+    for (const Verdict& verdict : verdicts) results.push_back(to_json(verdict));
+    print_json(Json{{"results", std::move(results)}, {"seconds", seconds}});
+  } else {
+    std::uint64_t runs = 0, instructions = 0;
+    for (const Verdict& verdict : verdicts) {
+      print(in_words(verdict));
+      if (!verdict.same_ptx_as.empty()) continue;
+      runs += verdict.proof.runs;
+      instructions += verdict.proof.warp_instructions;
+    }
+    print(fmt::format("{} of {} proven, {} refuted, in {:.0f} s: {} runs, {:.1f} million warp instructions\n{}",
+                      static_cast<std::ptrdiff_t>(verdicts.size()) - refuted, verdicts.size(), refuted, seconds, runs,
+                      static_cast<double>(instructions) / 1e6, refuted == 0 ? kWhatIsProven : ""));
+  }
+  return refuted == 0 ? kDone : kProblemFound;
+}
+
+}  // namespace
+
+void add_prove(CLI::App& tool, int& exit_code) {
+  auto settings = std::make_shared<ProveSettings>();
+  CLI::App* const verb = add_verb(
+      tool, "prove", "Prove on the virtual device that no padding reaches an output; needs no GPU",
+      "librt prove gqa_decode dtype=bf16 num_qo_heads=32 num_kv_heads=8 head_dim=128 page_size=16", settings->json);
+  verb->add_option("KERNEL", settings->words,
+                   "One specialization, as for `librt compile`; without it all of kernels/matrix.json")
+      ->type_name("key=value");
+  verb->add_option("--arch", settings->archs, "sm_XX[a|f], several with commas; default: those of kernels/matrix.json")
+      ->delimiter(',')
+      ->type_name("ARCH");
+  verb->add_option("--matrix", settings->matrix, "Another list, in the format of kernels/matrix.json")
+      ->type_name("FILE");
+  verb->add_option("-j,--jobs", settings->jobs, "Specializations at a time; default: one for each core")
+      ->type_name("N");
+  verb->add_option("--batches", settings->most_batches, "Only so many batches each, spread over all of them; 0 = all")
+      ->type_name("N");
+  verb->callback([settings, &exit_code] { exit_code = prove_verb(*settings); });
+}
+
+}  // namespace librt::tool
