@@ -1,6 +1,7 @@
 // Looking at a disk cache: what `librt cache` prints. None of this needs NVRTC or a device.
 #pragma once
 
+#include <librt/artifact.hpp>
 #include <librt/export.hpp>
 
 #include <cstdint>
@@ -13,22 +14,22 @@ namespace librt {
 
 /// Resources that the assembler fixed, read from the cubin's ELF.
 struct KernelResources {
-  int registers = 0;           ///< a thread
-  int stack_bytes = 0;         ///< a thread; 0 = nothing in local memory
+  int registers = 0;    ///< a thread
+  int stack_bytes = 0;  ///< a thread; 0 = nothing in local memory
   int static_shared_bytes = 0;
-  int max_threads = 0;         ///< launch bounds; 0 = none given
+  int max_threads = 0;  ///< launch bounds; 0 = none given
   int code_bytes = 0;
-  std::string toolchain{};     ///< as ptxas signed it, e.g. "Cuda compilation tools, release 13.0, V13.0.88"
+  std::string toolchain{};  ///< as ptxas signed it, e.g. "Cuda compilation tools, release 13.0, V13.0.88"
 };
 
 /// One valid entry.
 struct CacheEntry {
-  std::string key{};           ///< 64 hex digits
+  std::string key{};  ///< 64 hex digits
   std::string path{};
   std::string kernel{};
-  std::string spec{};          ///< canonical JSON
-  std::string target{};        ///< "sm_90a", "compute_80"
-  std::string nvrtc{};         ///< version, e.g. "13.0"
+  std::string spec{};    ///< canonical JSON
+  std::string target{};  ///< "sm_90a", "compute_80"
+  std::string nvrtc{};   ///< version, e.g. "13.0"
   std::uint64_t file_bytes = 0;
   std::int64_t created = 0;    ///< seconds since 1970
   std::int64_t last_used = 0;  ///< seconds since 1970, to the hour
@@ -45,7 +46,7 @@ struct CacheEntryDetail {
   std::uint64_t ptx_bytes = 0;
   std::string entry_symbol{};
   int block_threads = 0;
-  int shared_bytes = 0;        ///< dynamic, a block
+  int shared_bytes = 0;                        ///< dynamic, a block
   std::optional<KernelResources> resources{};  ///< of the cubin; none in a compute_XX entry
 };
 
@@ -56,24 +57,91 @@ LIBRT_API std::string_view to_string(CacheFinding finding) noexcept;
 struct CacheVerdict {
   std::string path{};
   CacheFinding finding = CacheFinding::ok;
-  std::string reason{};        ///< empty when ok
+  std::string reason{};  ///< empty when ok
+};
+
+/// What a directory's users did, summed over all processes; in the order of RuntimeStats.
+struct CacheStats {
+  std::uint64_t lookups = 0;
+  std::uint64_t memory_hits = 0;
+  std::uint64_t disk_hits = 0;
+  std::uint64_t compiled = 0;
+  std::uint64_t failed = 0;
+  std::uint64_t corrupt = 0;
+  std::uint64_t publish_failed = 0;
+  std::uint64_t read_only_hits = 0;
+  std::uint64_t refused = 0;
+  std::uint64_t untrusted = 0;
+  std::uint64_t lock_waits = 0;
+  std::uint64_t lock_wait_ms = 0;
+  std::uint64_t lock_degraded = 0;
+  std::uint64_t compile_ms = 0;
+  std::uint64_t evicted = 0;
+  std::int64_t since = 0;     ///< seconds since 1970; 0 = nothing was counted yet
+  std::uint64_t entries = 0;  ///< now
+  std::uint64_t bytes = 0;    ///< of them
+};
+
+/// One field of a key that differs from that of the nearest entry.
+struct CacheDifference {
+  std::string field{};   ///< "target", "spec.head_dim", "headers[gqa_decode.cuh]", "compiler.build_id"
+  std::string wanted{};  ///< "none" where there is no such field
+  std::string found{};
+};
+
+struct CacheExplanation {
+  std::string key{};  ///< 64 hex digits
+  std::string key_document{};
+  bool cached = false;
+  std::string nearest_key{};  ///< of the most similar entry; empty if cached, or if there is none
+  std::string nearest_path{};
+  std::vector<CacheDifference> differences{};
+};
+
+struct CacheCollectOptions {
+  std::uint64_t max_bytes = std::uint64_t{256} << 20;  ///< 0 = no bound
+  std::optional<std::int64_t> unused_for_seconds{};    ///< also every entry that was not used for so long
+  bool dry_run = false;                                ///< only say what would be removed
+};
+
+struct CacheCollected {
+  std::uint64_t entries = 0;  ///< before
+  std::uint64_t bytes = 0;
+  std::uint64_t removed_entries = 0;
+  std::uint64_t removed_bytes = 0;
+  std::uint64_t removed_temporaries = 0;  ///< left by processes that were killed over an hour ago
+  std::uint64_t removed_locks = 0;        ///< files that nobody held, over a week old
+  std::vector<std::string> removed_keys{};
 };
 
 /// Where the cache is and why.
 struct CacheLocation {
-  std::string path{};          ///< empty: memory only
-  std::string reason{};        ///< "LIBRT_CACHE_DIR", "XDG_CACHE_HOME", "HOME", "option", or why there is none
+  std::string path{};    ///< empty: memory only
+  std::string reason{};  ///< "LIBRT_CACHE_DIR", "XDG_CACHE_HOME", "HOME", "option", or why there is none
 };
 
 /// `cache_dir` empty = found as Options says.
 LIBRT_API CacheLocation cache_location(std::string_view cache_dir = {});
 /// All valid entries, most recently used first; damaged ones are left out. Looking does not count as use.
 LIBRT_API std::vector<CacheEntry> cache_list(std::string_view cache_dir = {});
-/// `key` may be any unambiguous prefix of at least 4 hex digits. Throws Error(invalid_argument) if none or several match.
+/// `key` may be any unambiguous prefix of at least 4 hex digits. Throws Error(invalid_argument) if none or several
+/// match.
 LIBRT_API CacheEntryDetail cache_show(std::string_view key, std::string_view cache_dir = {});
+/// The bytes of one entry, as compile() would return them. `key` as for cache_show().
+LIBRT_API Artifact cache_extract(std::string_view key, std::string_view cache_dir = {});
 /// Reads every file of the cache and says of each whether it would be used.
 LIBRT_API std::vector<CacheVerdict> cache_verify(std::string_view cache_dir = {});
-/// Removes every entry, damaged ones included, and nothing else. Returns how many. Processes that use one keep their bytes.
+/// Removes the files that cache_verify() finds corrupt, unless they were replaced meanwhile. Returns how many.
+LIBRT_API std::size_t cache_repair(std::string_view cache_dir = {});
+LIBRT_API CacheStats cache_stats(std::string_view cache_dir = {});
+/// Removes what is above the bound, least recently used first, and what killed processes left. Throws Error(io) if
+/// another process is collecting for seconds on end, or the directory cannot be used.
+LIBRT_API CacheCollected cache_collect(const CacheCollectOptions& options, std::string_view cache_dir = {});
+/// Removes one entry; `key` as for cache_show(), or all 64 digits of a damaged one. Returns its path. Throws Error(io)
+/// if it cannot be removed.
+LIBRT_API std::string cache_remove(std::string_view key, std::string_view cache_dir = {});
+/// Removes every entry, damaged ones included, and nothing else. Returns how many. Processes that use one keep their
+/// bytes.
 LIBRT_API std::size_t cache_clear(std::string_view cache_dir = {});
 
 }  // namespace librt

@@ -10,10 +10,12 @@
 namespace librt {
 
 enum class ErrorCode {
-  invalid_argument,  ///< a spec, plan, tensor or option is wrong; the message names the field, its value and what is allowed
+  invalid_argument,  ///< a spec, plan, tensor or option is wrong; the message names the field, its value and what is
+                     ///< allowed
   unsupported,       ///< well formed, but this NVRTC, device or build cannot do it
   no_nvrtc,          ///< a compile was needed and no usable libnvrtc was found
   compile_failed,    ///< NVRTC refused the program; detail() holds its log, the stub and the options
+  not_cached,        ///< CacheMode::only, and no entry; the message names the nearest one and what differs
   no_device,         ///< no usable device; the message says why and what would help
   driver,            ///< the CUDA driver returned an error; the message names the call and the error
   device_fault,      ///< the virtual device stopped the kernel; the message says where

@@ -3,7 +3,9 @@
 
 #include <librt/export.hpp>
 
+#include <cstdint>
 #include <functional>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -12,13 +14,24 @@ namespace librt {
 
 enum class LogLevel { debug, info, warn, error };
 
-/// rw: read and publish; off: memory only, nothing is read from or written to disk.
-enum class CacheMode { rw, off };
+/// What the disk cache may be used for.
+enum class CacheMode {
+  rw,   ///< read and publish
+  ro,   ///< read; what is compiled is kept in memory only, and nothing on disk is changed, not even an entry's last use
+  off,  ///< memory only: nothing is read from or written to disk
+  only,  ///< as ro, and nothing is compiled: what no directory has throws Error(not_cached)
+};
+
+/// Whose cache directories and files are used. Who can write them chooses the code that runs: see SECURITY.md.
+enum class CacheTrust {
+  own,     ///< the effective user's and root's, writable by nobody else
+  shared,  ///< anybody's that not everybody can write: for a directory that an administrator made for a group
+};
 
 /// A textual edit of one kernel source, applied in memory after loading: for mutation tests and experiments.
 /// `find` must occur exactly once in the file. An edited source has its own key, as any other text does.
 struct SourceEdit {
-  std::string file{};     ///< name as the kernels include it, e.g. "device/mask.cuh"
+  std::string file{};  ///< name as the kernels include it, e.g. "device/mask.cuh"
   std::string find{};
   std::string replace{};
 };
@@ -27,7 +40,22 @@ struct LIBRT_API Options {
   /// Directory of the disk cache; empty = $XDG_CACHE_HOME/librt, else $HOME/.cache/librt; if neither is set, the cache
   /// is kept in memory only and a warning says so. Environment: LIBRT_CACHE_DIR.
   std::string cache_dir{};
+  /// Environment: LIBRT_CACHE_MODE=rw|ro|off|only.
   CacheMode cache_mode = CacheMode::rw;
+  /// Directories that are asked, in this order, for what cache_dir does not have, and never changed: a layer of a
+  /// container image, a shared mount. Environment: LIBRT_CACHE_RO=dir:dir:...
+  std::vector<std::string> cache_read_only{};
+  /// Bytes that the entries in cache_dir may have together; 0 = no bound. The least recently used ones go first.
+  /// Environment: LIBRT_CACHE_MAX_SIZE, a number with or without K, M, G (1024, ...).
+  std::uint64_t cache_max_bytes = std::uint64_t{256} << 20;
+  /// Environment: LIBRT_CACHE_TRUST=private|shared.
+  CacheTrust cache_trust = CacheTrust::own;
+  /// Entries reach the disk before they get their names, so that a crash of the machine leaves none that is empty (it
+  /// would be found out and removed, at the cost of a compile). Environment: LIBRT_CACHE_FSYNC=1|0.
+  bool cache_fsync = true;
+  /// How long to wait for another process that compiles the same kernel, in milliseconds; then it is compiled here too.
+  /// Environment: LIBRT_LOCK_TIMEOUT_MS.
+  unsigned lock_timeout_ms = 60000;
   /// Directory of the kernel sources; empty = the installed data directory if it exists, else the copy built into the
   /// library. Environment: LIBRT_KERNELS_DIR.
   std::string kernels_dir{};
@@ -46,5 +74,8 @@ struct LIBRT_API Options {
   /// Reads the environment now. Throws Error(invalid_argument) for a value that is not allowed.
   static Options from_env();
 };
+
+/// "1048576", "1024K", "1M", "2G": bytes. Nothing if it is none of these.
+LIBRT_API std::optional<std::uint64_t> parse_size(std::string_view text) noexcept;
 
 }  // namespace librt

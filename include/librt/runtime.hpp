@@ -3,6 +3,7 @@
 
 #include <librt/artifact.hpp>
 #include <librt/buffer.hpp>
+#include <librt/cache.hpp>
 #include <librt/export.hpp>
 #include <librt/kernel.hpp>
 #include <librt/options.hpp>
@@ -23,22 +24,30 @@ struct RuntimeImpl;
 
 /// What the device in use is.
 struct DeviceInfo {
-  std::string name{};                 ///< "NVIDIA H200", "virtual:sm_80"
-  Arch arch{};                        ///< what get() compiles for
+  std::string name{};  ///< "NVIDIA H200", "virtual:sm_80"
+  Arch arch{};         ///< what get() compiles for
   int num_sms = 0;
-  int shared_bytes_per_block = 0;     ///< opt-in maximum
+  int shared_bytes_per_block = 0;  ///< opt-in maximum
   bool is_virtual = false;
 };
 
-/// Counts since the Runtime was made.
+/// Counts since the Runtime was made; in a forked child, since the fork.
 struct RuntimeStats {
   std::uint64_t lookups = 0;
   std::uint64_t memory_hits = 0;
   std::uint64_t disk_hits = 0;
   std::uint64_t compiled = 0;
   std::uint64_t failed = 0;
-  std::uint64_t corrupt = 0;          ///< entries that were on disk and could not be used
-  std::uint64_t publish_failed = 0;   ///< compiled, used, but not written to disk
+  std::uint64_t corrupt = 0;         ///< entries that were on disk and could not be used
+  std::uint64_t publish_failed = 0;  ///< compiled, used, but not written to disk
+  std::uint64_t read_only_hits = 0;  ///< of the disk hits, those of Options::cache_read_only
+  std::uint64_t refused = 0;         ///< CacheMode::only, and not there
+  std::uint64_t untrusted = 0;       ///< entries that were on disk and may not be used
+  std::uint64_t lock_waits = 0;      ///< another process was compiling the same kernel
+  std::uint64_t lock_wait_ms = 0;
+  std::uint64_t lock_degraded = 0;  ///< compiled without a lock: a file system without any, or a timeout
+  std::uint64_t compile_ms = 0;
+  std::uint64_t evicted = 0;  ///< entries removed to keep Options::cache_max_bytes
 };
 
 /// Making one touches neither a GPU nor NVRTC: the device is opened by the first call that needs it, NVRTC by the first
@@ -61,6 +70,10 @@ class LIBRT_API Runtime {
 
   /// As compile(), for the kernel that merges the splits of a spec's results.
   Artifact compile_merge(const Spec& spec, const Arch& arch);
+
+  /// Whether compile() would find it on disk; if not, the nearest entry and what differs. Needs NVRTC's files, since
+  /// they are in the key, and neither loads nor compiles anything.
+  CacheExplanation explain(const Spec& spec, const Arch& arch);
 
   /// The text of the program that compile() would hand to NVRTC. Needs neither NVRTC nor a device.
   std::string source(const Spec& spec, const Arch& arch) const;
@@ -92,6 +105,9 @@ class LIBRT_API Runtime {
   void drop_memory_cache();
 
   RuntimeStats stats() const;
+  /// Adds what was counted to the sum of the cache directory, as happens anyhow after each compile, when the last
+  /// Runtime and Kernel that share it are gone, and when the process exits.
+  void flush_stats();
   const Options& options() const noexcept;
 
  private:

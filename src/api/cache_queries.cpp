@@ -5,12 +5,18 @@
 #include <nlohmann/json.hpp>
 
 #include <algorithm>
+#include <cerrno>
+#include <optional>
 #include <ranges>
 #include <utility>
 
+#include "src/api/cache_words.hpp"
 #include "src/api/entry_codec.hpp"
+#include "src/cache/statistics.hpp"
 #include "src/cache/store.hpp"
 #include "src/jit/binary_info.hpp"
+#include "src/util/env.hpp"
+#include "src/util/files.hpp"
 #include "src/util/log.hpp"
 
 namespace librt {
@@ -19,12 +25,22 @@ namespace {
 constexpr std::size_t kShortestPrefix = 4;
 
 cache::Store open_store(const std::string& path) {
-  return {path, util::Log([](LogLevel, std::string_view) {}, LogLevel::error), api::validate_entry};
+  // As Options::from_env() would say it, without the other variables, which do not matter here.
+  const bool shared = util::env("LIBRT_CACHE_TRUST") == "shared";
+  return {path, util::Log([](LogLevel, std::string_view) {}, LogLevel::error), api::validate_entry,
+          cache::StoreOptions{.trust = shared ? cache::Trust::shared : cache::Trust::own}};
+}
+
+/// Nothing where there is no directory.
+std::optional<cache::Store> located_store(std::string_view cache_dir) {
+  const cache::Location location = cache::locate(cache_dir);
+  if (location.path.empty()) return std::nullopt;
+  return open_store(location.path);
 }
 
 std::vector<cache::StoredFile> scan(std::string_view cache_dir) {
-  const cache::Location location = cache::locate(cache_dir);
-  return location.path.empty() ? std::vector<cache::StoredFile>{} : open_store(location.path).scan();
+  const auto store = located_store(cache_dir);
+  return store ? store->scan() : std::vector<cache::StoredFile>{};
 }
 
 std::string spec_of(const cache::Entry& entry) {
@@ -69,6 +85,26 @@ bool is_lower_hex(std::string_view text) {
   return text.find_first_not_of("0123456789abcdef") == std::string_view::npos;
 }
 
+/// The one sound entry whose key begins like this.
+cache::StoredFile the_entry(std::string_view key, std::string_view cache_dir) {
+  if (key.size() < kShortestPrefix || !is_lower_hex(key)) {
+    throw Error(
+        ErrorCode::invalid_argument,
+        fmt::format("key \"{}\" is not a key; allowed: at least {} lower-case hex digits", key, kShortestPrefix));
+  }
+  std::optional<cache::StoredFile> match;
+  for (cache::StoredFile& file : scan(cache_dir)) {
+    if (!file.entry || !file.key.starts_with(key)) continue;
+    if (match) {
+      throw Error(ErrorCode::invalid_argument,
+                  fmt::format("key \"{}\" is ambiguous: {} and {}", key, match->key, file.key));
+    }
+    match = std::move(file);
+  }
+  if (!match) throw Error(ErrorCode::invalid_argument, fmt::format("key \"{}\" is not in the cache", key));
+  return *std::move(match);
+}
+
 }  // namespace
 
 std::string_view to_string(CacheFinding finding) noexcept {
@@ -98,23 +134,14 @@ std::vector<CacheEntry> cache_list(std::string_view cache_dir) {
 }
 
 CacheEntryDetail cache_show(std::string_view key, std::string_view cache_dir) {
-  if (key.size() < kShortestPrefix || !is_lower_hex(key)) {
-    throw Error(
-        ErrorCode::invalid_argument,
-        fmt::format("key \"{}\" is not a key; allowed: at least {} lower-case hex digits", key, kShortestPrefix));
-  }
-  const std::vector<cache::StoredFile> files = scan(cache_dir);
-  const cache::StoredFile* match = nullptr;
-  for (const cache::StoredFile& file : files) {
-    if (!file.entry || !file.key.starts_with(key)) continue;
-    if (match != nullptr) {
-      throw Error(ErrorCode::invalid_argument,
-                  fmt::format("key \"{}\" is ambiguous: {} and {}", key, match->key, file.key));
-    }
-    match = &file;
-  }
-  if (match == nullptr) throw Error(ErrorCode::invalid_argument, fmt::format("key \"{}\" is not in the cache", key));
-  return detail_of(*match);
+  return detail_of(the_entry(key, cache_dir));
+}
+
+Artifact cache_extract(std::string_view key, std::string_view cache_dir) {
+  cache::StoredFile file = the_entry(key, cache_dir);
+  util::Digest digest{};
+  util::from_hex(file.key, digest);
+  return api::to_artifact(digest, *std::move(file.entry), Origin::disk);
 }
 
 std::vector<CacheVerdict> cache_verify(std::string_view cache_dir) {
@@ -128,9 +155,70 @@ std::vector<CacheVerdict> cache_verify(std::string_view cache_dir) {
   return verdicts;
 }
 
+std::size_t cache_repair(std::string_view cache_dir) {
+  auto store = located_store(cache_dir);
+  return store ? store->repair() : 0;
+}
+
+CacheStats cache_stats(std::string_view cache_dir) {
+  CacheStats stats;
+  auto store = located_store(cache_dir);
+  if (!store) return stats;
+  const cache::Totals totals = cache::read_totals(store->root(), store->access());
+  const RuntimeStats counts = api::runtime_stats(totals.counts);
+  const cache::Collected inventory = store->collect({.dry_run = true});
+  return {.lookups = counts.lookups,
+          .memory_hits = counts.memory_hits,
+          .disk_hits = counts.disk_hits,
+          .compiled = counts.compiled,
+          .failed = counts.failed,
+          .corrupt = counts.corrupt,
+          .publish_failed = counts.publish_failed,
+          .read_only_hits = counts.read_only_hits,
+          .refused = counts.refused,
+          .untrusted = counts.untrusted,
+          .lock_waits = counts.lock_waits,
+          .lock_wait_ms = counts.lock_wait_ms,
+          .lock_degraded = counts.lock_degraded,
+          .compile_ms = counts.compile_ms,
+          .evicted = counts.evicted,
+          .since = totals.since,
+          .entries = inventory.entries,
+          .bytes = inventory.bytes};
+}
+
+CacheCollected cache_collect(const CacheCollectOptions& options, std::string_view cache_dir) {
+  auto store = located_store(cache_dir);
+  if (!store) return {};
+  cache::CollectOptions what{
+      .max_bytes = options.max_bytes, .dry_run = options.dry_run, .lock_timeout = std::chrono::seconds(5)};
+  if (options.unused_for_seconds) what.unused_for = std::chrono::seconds(*options.unused_for_seconds);
+  cache::Collected collected = store->collect(what);
+  if (!collected.done) throw Error(ErrorCode::io, fmt::format("nothing was collected: {}", collected.problem));
+  return {.entries = collected.entries,
+          .bytes = collected.bytes,
+          .removed_entries = collected.removed_entries,
+          .removed_bytes = collected.removed_bytes,
+          .removed_temporaries = collected.removed_temporaries,
+          .removed_locks = collected.removed_locks,
+          .removed_keys = std::move(collected.removed_keys)};
+}
+
+std::string cache_remove(std::string_view key, std::string_view cache_dir) {
+  auto store = located_store(cache_dir);
+  util::Digest digest{};
+  if (!util::from_hex(key, digest)) util::from_hex(the_entry(key, cache_dir).key, digest);
+  if (!store || !store->remove(digest)) {
+    throw Error(ErrorCode::io,
+                fmt::format("{} cannot be removed: {}", store ? store->path_of(digest) : std::string(key),
+                            util::error_text(store ? errno : ENOENT)));
+  }
+  return store->path_of(digest);
+}
+
 std::size_t cache_clear(std::string_view cache_dir) {
-  const cache::Location location = cache::locate(cache_dir);
-  return location.path.empty() ? 0 : open_store(location.path).clear();
+  auto store = located_store(cache_dir);
+  return store ? store->clear() : 0;
 }
 
 }  // namespace librt

@@ -5,10 +5,13 @@
 
 #include <fmt/format.h>
 
+#include <atomic>
 #include <chrono>
 #include <utility>
 
+#include "src/api/cache_words.hpp"
 #include "src/api/entry_codec.hpp"
+#include "src/util/env.hpp"
 #include "src/util/key_document.hpp"
 
 namespace librt::api {
@@ -19,7 +22,14 @@ std::int64_t seconds_since_epoch() {
   return duration_cast<seconds>(system_clock::now().time_since_epoch()).count();
 }
 
-constexpr auto kRelaxed = std::memory_order_relaxed;
+/// A misspelt variable would be silent otherwise. Once in a process, not with every Runtime.
+void warn_of_unknown_variables(const util::Log& log) {
+  static std::atomic_flag done;
+  if (done.test_and_set()) return;
+  for (const std::string& name : util::unknown_variables()) {
+    log(LogLevel::warn, fmt::format("the environment variable {} is not one that librt knows", name));
+  }
+}
 
 }  // namespace
 
@@ -28,140 +38,138 @@ struct CompileService::Request {
   jit::Program program;
   std::string key_document;
   util::Digest digest{};
-  std::string key;
+
+  cache::Request for_cache() const { return {digest, key_document}; }
 };
 
 CompileService::CompileService(const Options& options)
     : log_(options.log, options.log_level),
       kernels_dir_(options.kernels_dir),
       nvrtc_path_(options.nvrtc),
-      edits_(options.source_edits) {
-  if (options.cache_mode == CacheMode::off) return;
+      edits_(options.source_edits),
+      cache_(tiers_options(options), log_, validate_entry, to_artifact) {
+  warn_of_unknown_variables(log_);
+}
+
+cache::TiersOptions CompileService::tiers_options(const Options& options) const {
+  cache::TiersOptions tiers{.mode = options.cache_mode,
+                            .store = {.trust = trust_of(options.cache_trust),
+                                      .fsync = options.cache_fsync,
+                                      .max_bytes = options.cache_max_bytes},
+                            .lock_timeout = std::chrono::milliseconds(options.lock_timeout_ms)};
+  if (options.cache_mode == CacheMode::off) return tiers;
+  for (const std::string& directory : options.cache_read_only) {
+    cache::Location location = cache::locate(directory);
+    if (location.path.empty()) {
+      log_(LogLevel::warn, fmt::format("the read-only cache {} is not used: {}", directory, location.reason));
+    } else {
+      tiers.read_only.push_back(std::move(location.path));
+    }
+  }
   cache::Location location = cache::locate(options.cache_dir);
   if (location.path.empty()) {
     log_(LogLevel::warn, fmt::format("compiled kernels are kept in memory only: {}", location.reason));
-    return;
   }
-  store_.emplace(std::move(location.path), log_, validate_entry);
+  tiers.root = std::move(location.path);
+  return tiers;
 }
 
 const jit::KernelSources& CompileService::sources() {
-  const std::lock_guard lock(lazy_mutex_);
-  if (!sources_) {
-    sources_ = std::make_unique<const jit::KernelSources>(jit::KernelSources::load(kernels_dir_, edits_));
-    log_(LogLevel::debug, fmt::format("kernel sources: {}", sources_->origin()));
+  const auto lazy = lazy_.lock();
+  if (!lazy->sources) {
+    lazy->sources = std::make_unique<const jit::KernelSources>(jit::KernelSources::load(kernels_dir_, edits_));
+    if (!kernels_dir_.empty() && util::env("LIBRT_KERNELS_DIR") == kernels_dir_) {
+      // Whoever set it chose the code that runs: that must not go unseen.
+      log_(LogLevel::warn, fmt::format("kernels are read from LIBRT_KERNELS_DIR={}", kernels_dir_));
+    }
+    log_(LogLevel::debug, fmt::format("kernel sources: {}", lazy->sources->origin()));
   }
-  return *sources_;
+  return *lazy->sources;
 }
 
 const jit::NvrtcIdentity& CompileService::identity() {
-  const std::lock_guard lock(lazy_mutex_);
-  if (!identity_) identity_ = std::make_unique<const jit::NvrtcIdentity>(jit::identify_nvrtc(nvrtc_path_));
-  return *identity_;
+  const auto lazy = lazy_.lock();
+  if (!lazy->identity) lazy->identity = std::make_unique<const jit::NvrtcIdentity>(jit::identify_nvrtc(nvrtc_path_));
+  return *lazy->identity;
 }
 
 const jit::Nvrtc& CompileService::nvrtc() {
   const jit::NvrtcIdentity& wanted = identity();
-  const std::lock_guard lock(lazy_mutex_);
-  if (!nvrtc_) nvrtc_ = std::make_unique<const jit::Nvrtc>(wanted);
-  return *nvrtc_;
+  const auto lazy = lazy_.lock();
+  if (!lazy->nvrtc) lazy->nvrtc = std::make_unique<const jit::Nvrtc>(wanted);
+  return *lazy->nvrtc;
 }
 
 CompileService::Request CompileService::make_request(const Specialized& specialized, const Arch& arch) {
-  Request request{.specialized = specialized,
-                  .program = jit::make_program(specialized.program, arch),
-                  .key_document = {},
-                  .key = {}};
+  Request request{
+      .specialized = specialized, .program = jit::make_program(specialized.program, arch), .key_document = {}};
   const std::vector<util::KeyField> fields = jit::key_fields(request.program, sources(), identity());
   request.digest = util::key_digest(fields);
   request.key_document = util::key_document(fields);
-  request.key = util::to_hex(request.digest);
   return request;
 }
 
 Got CompileService::get(const Specialized& specialized, const Arch& arch) {
-  counters_.lookups.fetch_add(1, kRelaxed);
   const Request request = make_request(specialized, arch);
-  auto result = artifacts_.get(request.key, [&] {
-    if (SharedArtifact found = find_on_disk(request)) return found;
-    return compile(request);
-  });
-  if (result.made) return {result.value, result.value->origin};
-  counters_.memory_hits.fetch_add(1, kRelaxed);
-  return {std::move(result.value), Origin::memory};
+  auto got = cache_.get(request.for_cache(), [&] { return compile(request); });
+  return {std::move(got.value), got.origin};
 }
 
 SharedArtifact CompileService::recompile(const Specialized& specialized, const Arch& arch) {
-  return compile(make_request(specialized, arch));
+  const Request request = make_request(specialized, arch);
+  return cache_.get_anew(request.for_cache(), [&] { return compile(request); }).value;
 }
 
-SharedArtifact CompileService::find_on_disk(const Request& request) {
-  if (!store_) return nullptr;
-  cache::Found found = store_->find(request.digest, request.key_document);
-  if (found.corrupt) counters_.corrupt.fetch_add(1, kRelaxed);
-  if (!found.entry) return nullptr;
-  counters_.disk_hits.fetch_add(1, kRelaxed);
-  return std::make_shared<const Artifact>(to_artifact(request.key, std::move(*found.entry)));
-}
-
-SharedArtifact CompileService::compile(const Request& request) {
-  jit::Compiled compiled;
-  try {
-    compiled = nvrtc().compile(request.program, sources());
-  } catch (...) {
-    counters_.failed.fetch_add(1, kRelaxed);
-    throw;
-  }
-  counters_.compiled.fetch_add(1, kRelaxed);
+cache::Entry CompileService::compile(const Request& request) {
+  jit::Compiled compiled = nvrtc().compile(request.program, sources());
   const jit::Specialization& what = request.specialized.program;
-  auto artifact = std::make_shared<const Artifact>(Artifact{.key = request.key,
-                                                            .kernel = what.kernel,
-                                                            .entry = request.program.entry,
-                                                            .arch = request.program.arch,
-                                                            .cubin = std::move(compiled.cubin),
-                                                            .ptx = std::move(compiled.ptx),
-                                                            .source = request.program.source,
-                                                            .spec = request.program.spec_json,
-                                                            .block_threads = request.specialized.block_threads,
-                                                            .shared_bytes = request.specialized.shared_bytes,
-                                                            .origin = Origin::compiled,
-                                                            .compile_ms = compiled.compile_ms});
-  log_(LogLevel::info,
-       fmt::format("compiled {} for {} in {:.0f} ms", what.kernel, to_string(artifact->arch), artifact->compile_ms));
-  if (!store_) return artifact;
-  const EntryMeta meta{.kernel = artifact->kernel,
-                       .entry = artifact->entry,
-                       .target = to_string(artifact->arch),
-                       .nvrtc = identity().version,
-                       .log = std::move(compiled.log),
-                       .librt_version = std::string(version()),
-                       .block_threads = artifact->block_threads,
-                       .shared_bytes = artifact->shared_bytes,
-                       .compile_ms = artifact->compile_ms,
-                       .created = seconds_since_epoch()};
-  if (!store_->publish(request.digest, to_entry(*artifact, request.key_document, meta))) {
-    counters_.publish_failed.fetch_add(1, kRelaxed);
+  const std::string target = to_string(request.program.arch);
+  log_(LogLevel::info, fmt::format("compiled {} for {} in {:.0f} ms", what.kernel, target, compiled.compile_ms));
+  return {.key_document = request.key_document,
+          .meta = write_meta({.kernel = what.kernel,
+                              .entry = request.program.entry,
+                              .target = target,
+                              .nvrtc = identity().version,
+                              .log = std::move(compiled.log),
+                              .librt_version = std::string(version()),
+                              .block_threads = request.specialized.block_threads,
+                              .shared_bytes = request.specialized.shared_bytes,
+                              .compile_ms = compiled.compile_ms,
+                              .created = seconds_since_epoch()}),
+          .cubin = std::move(compiled.cubin),
+          .ptx = std::move(compiled.ptx),
+          .source = request.program.source};
+}
+
+CacheExplanation CompileService::explain(const Specialized& specialized, const Arch& arch) {
+  const Request request = make_request(specialized, arch);
+  CacheExplanation explanation{.key = util::to_hex(request.digest), .key_document = request.key_document};
+  explanation.cached = cache_.tiers().holds(request.for_cache());
+  if (explanation.cached) return explanation;
+  if (const auto nearest = cache_.tiers().nearest(request.key_document)) {
+    explanation.nearest_key = nearest->key;
+    explanation.nearest_path = nearest->path;
+    for (const cache::Difference& each : nearest->differences) {
+      explanation.differences.push_back({.field = each.field, .wanted = each.wanted, .found = each.found});
+    }
   }
-  return artifact;
+  return explanation;
 }
 
 void CompileService::drop_memory() {
-  artifacts_.clear();
+  cache_.drop_memory();
 }
 
 void CompileService::count_memory_hit() noexcept {
-  counters_.lookups.fetch_add(1, kRelaxed);
-  counters_.memory_hits.fetch_add(1, kRelaxed);
+  cache_.statistics().add(cache::Counter::memory_hits);
 }
 
-RuntimeStats CompileService::stats() const noexcept {
-  return {.lookups = counters_.lookups.load(kRelaxed),
-          .memory_hits = counters_.memory_hits.load(kRelaxed),
-          .disk_hits = counters_.disk_hits.load(kRelaxed),
-          .compiled = counters_.compiled.load(kRelaxed),
-          .failed = counters_.failed.load(kRelaxed),
-          .corrupt = counters_.corrupt.load(kRelaxed),
-          .publish_failed = counters_.publish_failed.load(kRelaxed)};
+RuntimeStats CompileService::stats() noexcept {
+  return runtime_stats(cache_.statistics().counts());
+}
+
+void CompileService::flush_stats() noexcept {
+  cache_.statistics().flush();
 }
 
 }  // namespace librt::api

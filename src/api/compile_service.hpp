@@ -2,21 +2,19 @@
 #pragma once
 
 #include <librt/artifact.hpp>
+#include <librt/cache.hpp>
 #include <librt/options.hpp>
 #include <librt/runtime.hpp>
 
-#include <atomic>
 #include <memory>
-#include <mutex>
-#include <optional>
 #include <string>
-#include <unordered_map>
+#include <vector>
 
 #include "src/api/specialize.hpp"
-#include "src/cache/once_map.hpp"
-#include "src/cache/store.hpp"
+#include "src/cache/cache.hpp"
 #include "src/jit/nvrtc.hpp"
 #include "src/util/log.hpp"
+#include "src/util/per_process.hpp"
 
 namespace librt::api {
 
@@ -38,40 +36,39 @@ class CompileService {
   /// For bytes from disk that the driver refused: forgets them and compiles anew.
   SharedArtifact recompile(const Specialized& specialized, const Arch& arch);
 
+  /// Why get() would or would not find it. Compiles nothing.
+  CacheExplanation explain(const Specialized& specialized, const Arch& arch);
+
   void drop_memory();
   void count_memory_hit() noexcept;
-  RuntimeStats stats() const noexcept;
+  RuntimeStats stats() noexcept;
+  void flush_stats() noexcept;
 
   const util::Log& log() const noexcept { return log_; }
 
  private:
   struct Request;
 
+  /// What is read once, when it is first needed.
+  struct Lazy {
+    std::unique_ptr<const jit::KernelSources> sources;
+    std::unique_ptr<const jit::NvrtcIdentity> identity;
+    std::unique_ptr<const jit::Nvrtc> nvrtc;
+  };
+
   const jit::KernelSources& sources();
   const jit::NvrtcIdentity& identity();
   const jit::Nvrtc& nvrtc();
   Request make_request(const Specialized& specialized, const Arch& arch);
-  SharedArtifact find_on_disk(const Request& request);
-  SharedArtifact compile(const Request& request);
+  cache::Entry compile(const Request& request);
+  cache::TiersOptions tiers_options(const Options& options) const;
 
   util::Log log_;
   std::string kernels_dir_;
   std::string nvrtc_path_;
   std::vector<SourceEdit> edits_;
-  std::optional<cache::Store> store_;
-
-  std::mutex lazy_mutex_;  // guards the making of the three below, not their use
-  std::unique_ptr<const jit::KernelSources> sources_;
-  std::unique_ptr<const jit::NvrtcIdentity> identity_;
-  std::unique_ptr<const jit::Nvrtc> nvrtc_;
-
-  cache::OnceMap<std::string, SharedArtifact> artifacts_;
-
-  struct Counters {
-    std::atomic<std::uint64_t> lookups{0}, memory_hits{0}, disk_hits{0}, compiled{0}, failed{0}, corrupt{0},
-        publish_failed{0};
-  };
-  Counters counters_;
+  util::PerProcess<Lazy> lazy_;  // the lock guards their making, not their use
+  cache::Cache<Artifact> cache_;
 };
 
 }  // namespace librt::api

@@ -125,19 +125,11 @@ EntryMeta read_meta(const std::string& text_of_meta) {
   return meta;
 }
 
-cache::Entry to_entry(const Artifact& artifact, std::string key_document, const EntryMeta& meta) {
-  return {.key_document = std::move(key_document),
-          .meta = write_meta(meta),
-          .cubin = artifact.cubin,
-          .ptx = artifact.ptx,
-          .source = artifact.source};
-}
-
-Artifact to_artifact(std::string key, cache::Entry entry) {
-  const EntryMeta meta = read_meta(entry.meta);
-  return {.key = std::move(key),
-          .kernel = meta.kernel,
-          .entry = meta.entry,
+Artifact to_artifact(const util::Digest& key, cache::Entry entry, Origin origin) {
+  EntryMeta meta = read_meta(entry.meta);
+  return {.key = util::to_hex(key),
+          .kernel = std::move(meta.kernel),
+          .entry = std::move(meta.entry),
           .arch = parse_arch(meta.target),
           .cubin = std::move(entry.cubin),
           .ptx = std::move(entry.ptx),
@@ -145,7 +137,7 @@ Artifact to_artifact(std::string key, cache::Entry entry) {
           .spec = canonical_spec(entry.key_document),
           .block_threads = meta.block_threads,
           .shared_bytes = meta.shared_bytes,
-          .origin = Origin::disk,
+          .origin = origin,
           .compile_ms = meta.compile_ms};
 }
 

@@ -31,9 +31,8 @@ std::string write_meta(const EntryMeta& meta);
 /// Throws Error(corrupt) unless every field is there, of its type and within the bounds of any GPU.
 EntryMeta read_meta(const std::string& json);
 
-cache::Entry to_entry(const Artifact& artifact, std::string key_document, const EntryMeta& meta);
-/// Origin is disk. The entry must have passed validate_entry().
-Artifact to_artifact(std::string key, cache::Entry entry);
+/// The entry must have passed validate_entry(), or be fresh.
+Artifact to_artifact(const util::Digest& key, cache::Entry entry, Origin origin);
 
 /// The callback of the store: meta, target, ELF machine, SM and entry symbol of the cubin, target and entry of the PTX.
 std::optional<std::string> validate_entry(const cache::Entry& entry);

@@ -127,6 +127,10 @@ Artifact Runtime::compile_merge(const Spec& spec, const Arch& arch) {
   return artifact;
 }
 
+CacheExplanation Runtime::explain(const Spec& spec, const Arch& arch) {
+  return impl_->compiler->explain(api::specialize(spec, arch), arch);
+}
+
 std::string Runtime::source(const Spec& spec, const Arch& arch) const {
   return jit::make_program(api::specialize(spec, arch).program, arch).source;
 }
@@ -181,6 +185,10 @@ void Runtime::drop_memory_cache() {
 
 RuntimeStats Runtime::stats() const {
   return impl_->compiler->stats();
+}
+
+void Runtime::flush_stats() {
+  impl_->compiler->flush_stats();
 }
 
 const Options& Runtime::options() const noexcept {

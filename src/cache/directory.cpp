@@ -16,6 +16,7 @@ namespace {
 
 constexpr std::string_view kEntrySuffix = ".rtk";
 constexpr std::string_view kTemporarySuffix = ".tmp";
+constexpr std::string_view kLockSuffix = ".lock";
 constexpr std::size_t kShardDigits = 2;
 
 struct CloseDirectory {
@@ -27,18 +28,19 @@ bool all_in(std::string_view text, std::string_view allowed) {
 }
 
 /// 0 or errno; that it exists already is not an error.
-int make_directories(const std::string& path) {
-  if (::mkdir(path.c_str(), 0700) == 0 || errno == EEXIST) return 0;
+int make_directories(IoOps& io, const std::string& path) {
+  if (io.mkdir(AT_FDCWD, path.c_str(), 0700) == 0 || errno == EEXIST) return 0;
   if (errno != ENOENT) return errno;
   const std::size_t slash = path.find_last_of('/');
   if (slash == std::string::npos || slash == 0) return ENOENT;
-  if (const int error = make_directories(path.substr(0, slash))) return error;
-  return ::mkdir(path.c_str(), 0700) == 0 || errno == EEXIST ? 0 : errno;
+  if (const int error = make_directories(io, path.substr(0, slash))) return error;
+  return io.mkdir(AT_FDCWD, path.c_str(), 0700) == 0 || errno == EEXIST ? 0 : errno;
 }
 
 Problem open_problem(const std::string& path, int error) {
   switch (error) {
     case ENOENT:
+    case ESTALE:  // NFS: it was replaced or removed on another machine
       return {Trouble::absent, fmt::format("{} does not exist", path)};
     case ELOOP:
       return {Trouble::untrusted, fmt::format("{} is a symbolic link", path)};
@@ -49,21 +51,42 @@ Problem open_problem(const std::string& path, int error) {
   }
 }
 
-DirectoryResult checked(util::UniqueFd fd, std::string path) {
+Problem untrusted(const std::string& path, const std::string& reason) {
+  return {Trouble::untrusted, fmt::format("{} {}", path, reason)};
+}
+
+DirectoryResult checked(util::UniqueFd fd, std::string path, const Access& access) {
   struct stat status {};
-  if (::fstat(fd.get(), &status) != 0) {
+  if (access.io->fstat(fd.get(), &status) != 0) {
     return Problem{Trouble::io, fmt::format("cannot inspect {}: {}", path, util::error_text(errno))};
   }
-  if (const auto reason = distrust(status)) return Problem{Trouble::untrusted, fmt::format("{} {}", path, *reason)};
-  return Directory{std::move(fd), std::move(path)};
+  if (const auto reason = distrust(status, access.trust)) return untrusted(path, *reason);
+  return Directory{std::move(fd), std::move(path), access};
 }
+
+/// Nothing if the open file may be used.
+std::optional<Problem> check_file(const Directory& directory, int fd, const std::string& path, struct stat& status) {
+  if (directory.io().fstat(fd, &status) != 0) {
+    return Problem{Trouble::io, fmt::format("cannot inspect {}: {}", path, util::error_text(errno))};
+  }
+  if (!S_ISREG(status.st_mode)) return untrusted(path, "is not a regular file");
+  if (const auto reason = distrust(status, directory.access.trust)) return untrusted(path, *reason);
+  return std::nullopt;
+}
+
+/// What was just created for a group must not lose the group's rights to the umask.
+void widen(const Access& access, int fd, mode_t mode) {
+  struct stat status {};
+  if (access.trust != Trust::shared || ::fstat(fd, &status) != 0) return;
+  static_cast<void>(::fchmod(fd, mode | (status.st_mode & S_ISGID)));
+}
+
+}  // namespace
 
 bool same_file(const struct stat& a, const struct stat& b) {
   return a.st_dev == b.st_dev && a.st_ino == b.st_ino && a.st_size == b.st_size &&
          a.st_mtim.tv_sec == b.st_mtim.tv_sec && a.st_mtim.tv_nsec == b.st_mtim.tv_nsec;
 }
-
-}  // namespace
 
 EntryName entry_name(const util::Digest& key) {
   const std::string hex = util::to_hex(key);
@@ -90,7 +113,18 @@ bool is_temporary_name(std::string_view name) {
          all_in(name.substr(dash + 1), "0123456789abcdef");
 }
 
-std::optional<std::string> distrust(const struct stat& status) {
+bool is_lock_name(std::string_view name) {
+  if (!name.ends_with(kLockSuffix)) return false;
+  name.remove_suffix(kLockSuffix.size());
+  return name.size() == 16 && all_in(name, "0123456789abcdef");
+}
+
+std::optional<std::string> distrust(const struct stat& status, Trust trust) {
+  if (trust == Trust::shared) {
+    if ((status.st_mode & S_IWOTH) == 0) return std::nullopt;
+    return fmt::format("can be written by everybody (mode {:04o}; `chmod o-w` would allow its use)",
+                       status.st_mode & 07777);
+  }
   if (status.st_uid != ::geteuid() && status.st_uid != 0) {
     return fmt::format("belongs to user {}, not to user {} or root", status.st_uid, ::geteuid());
   }
@@ -101,41 +135,51 @@ std::optional<std::string> distrust(const struct stat& status) {
   return std::nullopt;
 }
 
-DirectoryResult open_root(const std::string& path, IfAbsent if_absent) {
+DirectoryResult open_root(const std::string& path, IfAbsent if_absent, const Access& access) {
   constexpr int kFlags = O_RDONLY | O_DIRECTORY | O_CLOEXEC;
-  util::UniqueFd fd(::open(path.c_str(), kFlags));
+  IoOps& io = *access.io;
+  util::UniqueFd fd(io.open(AT_FDCWD, path.c_str(), kFlags, 0));
   if (!fd && errno == ENOENT && if_absent == IfAbsent::create) {
-    if (const int error = make_directories(path)) {
+    if (const int error = make_directories(io, path)) {
       return Problem{Trouble::io, fmt::format("cannot create {}: {}", path, util::error_text(error))};
     }
-    fd = util::UniqueFd(::open(path.c_str(), kFlags));
+    fd = util::UniqueFd(io.open(AT_FDCWD, path.c_str(), kFlags, 0));
+    if (fd) widen(access, fd.get(), access.directory_mode());
   }
   if (!fd) return open_problem(path, errno);
-  return checked(std::move(fd), path);
+  return checked(std::move(fd), path, access);
 }
 
 DirectoryResult open_below(const Directory& parent, const std::string& name, IfAbsent if_absent) {
   constexpr int kFlags = O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC;
+  const Access& access = parent.access;
   std::string path = fmt::format("{}/{}", parent.path, name);
-  util::UniqueFd fd(::openat(parent.fd.get(), name.c_str(), kFlags));
+  util::UniqueFd fd(parent.io().open(parent.fd.get(), name.c_str(), kFlags, 0));
   if (!fd && errno == ENOENT && if_absent == IfAbsent::create) {
-    if (::mkdirat(parent.fd.get(), name.c_str(), 0700) != 0 && errno != EEXIST) {
+    const bool made = parent.io().mkdir(parent.fd.get(), name.c_str(), access.directory_mode()) == 0;
+    if (!made && errno != EEXIST) {
       return Problem{Trouble::io, fmt::format("cannot create {}: {}", path, util::error_text(errno))};
     }
-    fd = util::UniqueFd(::openat(parent.fd.get(), name.c_str(), kFlags));
+    fd = util::UniqueFd(parent.io().open(parent.fd.get(), name.c_str(), kFlags, 0));
+    if (fd && made) widen(access, fd.get(), access.directory_mode());
   }
-  if (fd) return checked(std::move(fd), std::move(path));
+  if (fd) return checked(std::move(fd), std::move(path), access);
   // Linux says ENOTDIR for a symbolic link too where a directory is asked for.
-  if (errno == ENOTDIR) return Problem{Trouble::untrusted, fmt::format("{} is not a directory of the cache", path)};
+  if (errno == ENOTDIR) return untrusted(path, "is not a directory of the cache");
   return open_problem(path, errno);
 }
 
-DirectoryResult open_objects(const std::string& root, IfAbsent if_absent) {
-  DirectoryResult directory = open_root(root, if_absent);
-  for (const char* name : {kFormatDirectory, kObjectsDirectory}) {
-    if (const auto* parent = std::get_if<Directory>(&directory)) directory = open_below(*parent, name, if_absent);
-  }
-  return directory;
+DirectoryResult open_below(const DirectoryResult& parent, const std::string& name, IfAbsent if_absent) {
+  if (const auto* problem = std::get_if<Problem>(&parent)) return *problem;
+  return open_below(std::get<Directory>(parent), name, if_absent);
+}
+
+DirectoryResult open_format(const std::string& root, IfAbsent if_absent, const Access& access) {
+  return open_below(open_root(root, if_absent, access), kFormatDirectory, if_absent);
+}
+
+DirectoryResult open_objects(const std::string& root, IfAbsent if_absent, const Access& access) {
+  return open_below(open_format(root, if_absent, access), kObjectsDirectory, if_absent);
 }
 
 std::vector<std::string> list(const Directory& directory) {
@@ -154,22 +198,50 @@ std::vector<std::string> list(const Directory& directory) {
   return names;
 }
 
+util::UniqueFd create_file(const Directory& directory, const std::string& name) {
+  const mode_t mode = directory.access.file_mode();
+  util::UniqueFd fd(directory.io().open(directory.fd.get(), name.c_str(),
+                                        O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, mode));
+  if (fd) widen(directory.access, fd.get(), mode);
+  return fd;
+}
+
+std::variant<util::UniqueFd, Problem> open_shared_file(const Directory& directory, const std::string& name) {
+  constexpr int kFlags = O_RDWR | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK;
+  const std::string path = fmt::format("{}/{}", directory.path, name);
+  const auto open = [&](int more) {
+    return util::UniqueFd(
+        directory.io().open(directory.fd.get(), name.c_str(), kFlags | more, directory.access.file_mode()));
+  };
+  util::UniqueFd fd = open(0);
+  if (!fd && errno == ENOENT) {
+    fd = open(O_CREAT | O_EXCL);
+    if (fd) {
+      widen(directory.access, fd.get(), directory.access.file_mode());
+    } else if (errno == EEXIST) {
+      fd = open(0);
+    }
+  }
+  if (!fd) return open_problem(path, errno);
+  struct stat status {};
+  if (auto problem = check_file(directory, fd.get(), path, status)) return *std::move(problem);
+  return fd;
+}
+
 FileResult read_trusted(const Directory& directory, const std::string& name, std::size_t max_bytes,
                         struct stat& status) {
   const std::string path = fmt::format("{}/{}", directory.path, name);
-  util::UniqueFd fd(::openat(directory.fd.get(), name.c_str(), O_RDONLY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK));
+  util::UniqueFd fd(
+      directory.io().open(directory.fd.get(), name.c_str(), O_RDONLY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK, 0));
   if (!fd) return open_problem(path, errno);
-  if (::fstat(fd.get(), &status) != 0) {
-    return Problem{Trouble::io, fmt::format("cannot inspect {}: {}", path, util::error_text(errno))};
-  }
-  if (!S_ISREG(status.st_mode)) return Problem{Trouble::untrusted, fmt::format("{} is not a regular file", path)};
-  if (const auto reason = distrust(status)) return Problem{Trouble::untrusted, fmt::format("{} {}", path, *reason)};
+  if (auto problem = check_file(directory, fd.get(), path, status)) return *std::move(problem);
   if (static_cast<std::size_t>(status.st_size) > max_bytes) {
     return Problem{Trouble::damaged, fmt::format("{} bytes; at most {} are allowed", status.st_size, max_bytes)};
   }
   std::vector<std::byte> bytes(static_cast<std::size_t>(status.st_size));
   std::size_t got = 0;
-  if (const int error = util::read_full(fd.get(), bytes, got)) {
+  if (const int error = read_all(directory.io(), fd.get(), bytes, got)) {
+    if (error == ESTALE) return open_problem(path, error);
     return Problem{Trouble::io, fmt::format("cannot read {}: {}", path, util::error_text(error))};
   }
   bytes.resize(got);
@@ -180,7 +252,7 @@ bool remove_if_unchanged(const Directory& directory, const std::string& name, co
   struct stat now {};
   if (::fstatat(directory.fd.get(), name.c_str(), &now, AT_SYMLINK_NOFOLLOW) != 0) return errno == ENOENT;
   if (!same_file(now, seen)) return false;
-  return ::unlinkat(directory.fd.get(), name.c_str(), 0) == 0;
+  return directory.io().unlink(directory.fd.get(), name.c_str()) == 0;
 }
 
 }  // namespace librt::cache

@@ -11,6 +11,7 @@
 #include <variant>
 #include <vector>
 
+#include "src/cache/io_ops.hpp"
 #include "src/util/files.hpp"
 #include "src/util/hash.hpp"
 
@@ -32,6 +33,8 @@ struct Problem {
 inline constexpr const char* kFormatDirectory = "v1";
 inline constexpr const char* kObjectsDirectory = "objects";
 inline constexpr const char* kTemporaryDirectory = "tmp";
+inline constexpr const char* kLocksDirectory = "locks";
+inline constexpr const char* kStatisticsDirectory = "stats";
 
 /// "ab/<62 hex digits>.rtk"
 struct EntryName {
@@ -43,27 +46,56 @@ EntryName entry_name(const util::Digest& key);
 std::optional<util::Digest> key_of(std::string_view shard, std::string_view file);
 bool is_shard_name(std::string_view name);
 bool is_temporary_name(std::string_view name);
+bool is_lock_name(std::string_view name);
+
+/// Whose directories and files are used.
+enum class Trust {
+  own,     // the effective user's and root's that nobody else can write
+  shared,  // anybody's that not everybody can write: for a directory that an administrator made for a group
+};
 
 /// Why a file or directory with this status may not be used, or nothing.
-std::optional<std::string> distrust(const struct stat& status);
+std::optional<std::string> distrust(const struct stat& status, Trust trust = Trust::own);
+
+/// How a store reaches its files.
+struct Access {
+  IoOps* io = &system_io();
+  Trust trust = Trust::own;
+
+  mode_t directory_mode() const { return trust == Trust::shared ? 0770 : 0700; }
+  mode_t file_mode() const { return trust == Trust::shared ? 0660 : 0600; }
+};
 
 /// A directory and the path that messages call it by.
 struct Directory {
   util::UniqueFd fd;
   std::string path;
+  Access access;
+
+  IoOps& io() const { return *access.io; }
 };
 using DirectoryResult = std::variant<Directory, Problem>;
 
 enum class IfAbsent { report, create };
 
-/// The root itself may be a symbolic link. Created with all its parents, mode 0700.
-DirectoryResult open_root(const std::string& path, IfAbsent if_absent);
+/// The root itself may be a symbolic link. Created with all its parents.
+DirectoryResult open_root(const std::string& path, IfAbsent if_absent, const Access& access = {});
 DirectoryResult open_below(const Directory& parent, const std::string& name, IfAbsent if_absent);
+/// As open_below(), where `parent` may be a problem already.
+DirectoryResult open_below(const DirectoryResult& parent, const std::string& name, IfAbsent if_absent);
+/// The root's v1.
+DirectoryResult open_format(const std::string& root, IfAbsent if_absent, const Access& access = {});
 /// The root's v1/objects.
-DirectoryResult open_objects(const std::string& root, IfAbsent if_absent);
+DirectoryResult open_objects(const std::string& root, IfAbsent if_absent, const Access& access = {});
 
 /// The names in a directory but for "." and "..", sorted. Empty if it cannot be read.
 std::vector<std::string> list(const Directory& directory);
+
+/// Creates a file that must not exist yet, for writing. No descriptor: errno says why.
+util::UniqueFd create_file(const Directory& directory, const std::string& name);
+
+/// Opens a file for reading and writing, making it if need be, by the rules of read_trusted().
+std::variant<util::UniqueFd, Problem> open_shared_file(const Directory& directory, const std::string& name);
 
 /// A file that was read whole, and what it was at that time.
 struct FileContents {
@@ -78,6 +110,7 @@ using FileResult = std::variant<FileContents, Problem>;
 FileResult read_trusted(const Directory& directory, const std::string& name, std::size_t max_bytes,
                         struct stat& status);
 
+bool same_file(const struct stat& a, const struct stat& b);
 /// Removes `name` if it still is the file that `seen` was taken from. False if it is still there.
 bool remove_if_unchanged(const Directory& directory, const std::string& name, const struct stat& seen);
 

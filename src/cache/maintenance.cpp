@@ -25,14 +25,13 @@ StoredFile refused(std::string path, std::string reason) {
 
 /// Nothing if another process removed the file meanwhile.
 std::optional<StoredFile> inspect(const Directory& shard, const std::string& shard_name, const std::string& name,
-                                  const Validate& validate) {
+                                  const Validate& validate, struct stat& status) {
   StoredFile stored;
   stored.path = fmt::format("{}/{}", shard.path, name);
   const auto key = key_of(shard_name, name);
   if (!key) return refused(stored.path, "its name is not that of a cache entry");
   stored.key = util::to_hex(*key);
 
-  struct stat status {};
   const FileResult file = read_trusted(shard, name, kMaxEntryBytes, status);
   stored.bytes = static_cast<std::uint64_t>(status.st_size);
   stored.last_used = status.st_mtim.tv_sec;
@@ -65,36 +64,60 @@ std::size_t remove_files(const Directory& directory, const std::function<bool(co
 
 }  // namespace
 
-std::vector<StoredFile> Store::scan() const {
-  std::vector<StoredFile> files;
-  const DirectoryResult objects = open_objects(root_, IfAbsent::report);
+void Store::visit(const Visitor& visitor) const {
+  const DirectoryResult objects = open_objects(root_, IfAbsent::report, access());
   if (const auto* problem = std::get_if<Problem>(&objects)) {
-    if (problem->kind != Trouble::absent) files.push_back(refused(root_, problem->reason));
-    return files;
+    if (problem->kind != Trouble::absent) visitor(refused(root_, problem->reason), nullptr);
+    return;
   }
   const Directory& directory = std::get<Directory>(objects);
   for (const std::string& shard_name : list(directory)) {
+    const std::string path = fmt::format("{}/{}", directory.path, shard_name);
     if (!is_shard_name(shard_name)) {
-      files.push_back(refused(fmt::format("{}/{}", directory.path, shard_name), "its name is not that of a shard"));
+      visitor(refused(path, "its name is not that of a shard"), nullptr);
       continue;
     }
     const DirectoryResult shard = open_below(directory, shard_name, IfAbsent::report);
     if (const auto* problem = std::get_if<Problem>(&shard)) {
-      if (problem->kind != Trouble::absent) {
-        files.push_back(refused(fmt::format("{}/{}", directory.path, shard_name), problem->reason));
-      }
+      if (problem->kind != Trouble::absent) visitor(refused(path, problem->reason), nullptr);
       continue;
     }
     const Directory& opened = std::get<Directory>(shard);
     for (const std::string& name : list(opened)) {
-      if (auto file = inspect(opened, shard_name, name, validate_)) files.push_back(std::move(*file));
+      struct stat status {};
+      auto file = inspect(opened, shard_name, name, validate_, status);
+      if (!file) continue;
+      const Place place{opened, name, status};
+      visitor(std::move(*file), &place);
     }
   }
+}
+
+std::vector<StoredFile> Store::scan() const {
+  std::vector<StoredFile> files;
+  visit([&](StoredFile file, const Place*) { files.push_back(std::move(file)); });
   return files;
 }
 
+std::size_t Store::repair() {
+  std::size_t removed = 0;
+  visit([&](const StoredFile& file, const Place* place) {
+    const bool wrong = file.finding == Finding::corrupt && place != nullptr;
+    if (wrong && remove_if_unchanged(place->shard, place->name, place->seen)) ++removed;
+  });
+  return removed;
+}
+
+bool Store::remove(const util::Digest& key) {
+  const EntryName name = entry_name(key);
+  const DirectoryResult shard =
+      open_below(open_objects(root_, IfAbsent::report, access()), name.shard, IfAbsent::report);
+  const auto* directory = std::get_if<Directory>(&shard);
+  return directory != nullptr && directory->io().unlink(directory->fd.get(), name.file.c_str()) == 0;
+}
+
 std::size_t Store::clear() {
-  const DirectoryResult root = open_root(root_, IfAbsent::report);
+  const DirectoryResult root = open_root(root_, IfAbsent::report, access());
   if (const auto* problem = std::get_if<Problem>(&root)) {
     if (problem->kind != Trouble::absent) {
       warn_once("clear: " + problem->reason, fmt::format("kernel cache: {}; not cleared", problem->reason));

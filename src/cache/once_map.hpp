@@ -1,18 +1,27 @@
 // A map whose values are made once: threads that ask for the same missing key share one making, others do not wait.
 #pragma once
 
+#include <array>
+#include <atomic>
 #include <cstddef>
+#include <cstdint>
 #include <functional>
 #include <future>
-#include <mutex>
-#include <shared_mutex>
+#include <memory>
+#include <optional>
+#include <thread>
 #include <unordered_map>
 #include <utility>
+#include <vector>
+
+#include "src/util/per_process.hpp"
 
 namespace librt::cache {
 
-/// Thread safe. Value should be cheap to copy (a shared_ptr). A making that throws leaves nothing behind: those who
-/// waited for it get its exception, the next caller tries again. A making may ask for other keys, not for its own.
+/// Thread safe; finding a value takes no lock. Value should be cheap to copy (a shared_ptr). A making that throws
+/// leaves nothing behind: those who waited for it get its exception, the next caller tries again. A making may ask for
+/// other keys, not for its own. A child that was forked while others were making keeps the values and makes the rest
+/// anew.
 template <class Key, class Value, class Hash = std::hash<Key>>
 class OnceMap {
  public:
@@ -21,18 +30,26 @@ class OnceMap {
     bool made = false;  ///< this call ran `make`
   };
 
+  /// @param forget_failures false in the test alone that shows what it is good for.
+  explicit OnceMap(bool forget_failures = true)
+      : forget_failures_(forget_failures), table_(new Table(kFirstCapacity)) {}
+  ~OnceMap() {
+    Table* const table = table_.load();
+    table->delete_nodes();
+    delete table;
+  }
+  OnceMap(const OnceMap&) = delete;
+  OnceMap& operator=(const OnceMap&) = delete;
+
   template <class Make>
   Result get(const Key& key, Make&& make) {
-    {
-      const std::shared_lock lock(mutex_);
-      if (const auto found = ready_.find(key); found != ready_.end()) return {found->second, false};
-    }
+    if (auto value = find(key)) return {std::move(*value), false};
     std::promise<Value> promise;
     std::shared_future<Value> waiting;
     {
-      const std::unique_lock lock(mutex_);
-      if (const auto found = ready_.find(key); found != ready_.end()) return {found->second, false};
-      const auto [slot, leader] = in_flight_.try_emplace(key);
+      const auto state = state_.lock();
+      if (auto value = find(key)) return {std::move(*value), false};
+      const auto [slot, leader] = state->in_flight.try_emplace(key);
       if (leader) {
         slot->second = promise.get_future().share();
       } else {
@@ -43,36 +60,162 @@ class OnceMap {
     try {
       Value value = std::forward<Make>(make)();
       {
-        const std::unique_lock lock(mutex_);
-        ready_.insert_or_assign(key, value);
-        in_flight_.erase(key);
+        const auto state = state_.lock();
+        insert(*state, key, value);
+        state->in_flight.erase(key);
       }
       promise.set_value(value);
       return {std::move(value), true};
     } catch (...) {
-      {
-        const std::unique_lock lock(mutex_);
-        in_flight_.erase(key);
-      }
+      // The slot first: whoever sees the exception may ask again at once.
+      if (forget_failures_) state_.lock()->in_flight.erase(key);
       promise.set_exception(std::current_exception());
       throw;
     }
   }
 
-  void clear() {
-    const std::unique_lock lock(mutex_);
-    ready_.clear();
+  /// The value, if it was made.
+  std::optional<Value> find(const Key& key) const noexcept {
+    const Reading reading(*this);
+    const Node* const node = table_.load()->find(key, Hash{}(key));
+    if (node == nullptr) return std::nullopt;
+    return node->value;
   }
 
-  std::size_t size() const {
-    const std::shared_lock lock(mutex_);
-    return ready_.size();
+  void clear() {
+    keep_only([](const Key&) { return false; });
+  }
+
+  void forget(const Key& key) {
+    keep_only([&](const Key& other) { return !(other == key); });
+  }
+
+  std::size_t size() const noexcept {
+    const Reading reading(*this);
+    return table_.load()->size();
   }
 
  private:
-  mutable std::shared_mutex mutex_;
-  std::unordered_map<Key, Value, Hash> ready_;
-  std::unordered_map<Key, std::shared_future<Value>, Hash> in_flight_;
+  static constexpr std::size_t kFirstCapacity = 64;
+  static constexpr std::size_t kStripes = 8;
+
+  struct Node {
+    Key key;
+    std::size_t hash;
+    Value value;
+  };
+
+  /// Open addressing. Nodes are only added, each by one store, so that a reader or a forked child sees all of one or
+  /// none of it.
+  class Table {
+   public:
+    explicit Table(std::size_t capacity) : slots_(capacity) {}
+    const Node* find(const Key& key, std::size_t hash) const noexcept {
+      for (std::size_t at = index(hash);; at = next(at)) {
+        const Node* const node = slots_[at].load(std::memory_order_acquire);
+        if (node == nullptr || (node->hash == hash && node->key == key)) return node;
+      }
+    }
+    void add(const Node* node) noexcept {
+      std::size_t at = index(node->hash);
+      while (slots_[at].load(std::memory_order_relaxed) != nullptr) at = next(at);
+      slots_[at].store(node, std::memory_order_release);
+      size_.fetch_add(1, std::memory_order_relaxed);
+    }
+    bool full() const noexcept { return 2 * (size() + 1) > capacity(); }
+    std::size_t capacity() const noexcept { return slots_.size(); }
+    std::size_t size() const noexcept { return size_.load(std::memory_order_relaxed); }
+    template <class Visit>
+    void for_each(const Visit& visit) const {
+      for (const auto& slot : slots_) {
+        if (const Node* const node = slot.load(std::memory_order_relaxed)) visit(node);
+      }
+    }
+    void delete_nodes() {
+      for_each([](const Node* node) { delete node; });
+    }
+
+   private:
+    std::size_t index(std::size_t hash) const noexcept {
+      return (hash * std::size_t{0x9e3779b97f4a7c15} >> 20) & (slots_.size() - 1);
+    }
+    std::size_t next(std::size_t at) const noexcept { return (at + 1) & (slots_.size() - 1); }
+
+    std::vector<std::atomic<const Node*>> slots_;
+    std::atomic<std::size_t> size_{0};
+  };
+
+  /// What readers may still look at after it was replaced.
+  struct Garbage {
+    std::vector<std::unique_ptr<Table>> tables;
+    std::vector<std::unique_ptr<const Node>> nodes;
+  };
+
+  struct State {
+    std::unordered_map<Key, std::shared_future<Value>, Hash> in_flight;
+    Garbage garbage;
+  };
+
+  struct alignas(64) Stripe {
+    std::atomic<std::uint32_t> readers{0};
+  };
+
+  /// Announces a reader for its life. All of its operations and the writers' are sequentially consistent: a writer that
+  /// replaces a table and then finds a stripe without readers knows that later readers of it see the new table.
+  class Reading {
+   public:
+    explicit Reading(const OnceMap& map) noexcept
+        : stripe_(map.stripes_[std::hash<std::thread::id>{}(std::this_thread::get_id()) % kStripes]) {
+      stripe_.readers.fetch_add(1);
+    }
+    ~Reading() { stripe_.readers.fetch_sub(1); }
+    Reading(const Reading&) = delete;
+    Reading& operator=(const Reading&) = delete;
+
+   private:
+    Stripe& stripe_;
+  };
+
+  void insert(State& state, const Key& key, const Value& value) {
+    auto node = std::make_unique<const Node>(Node{key, Hash{}(key), value});
+    if (Table* const old = table_.load(); old->full()) {
+      state.garbage.tables.reserve(state.garbage.tables.size() + 1);
+      auto larger = std::make_unique<Table>(2 * old->capacity());
+      old->for_each([&](const Node* each) { larger->add(each); });
+      table_.store(larger.release());
+      state.garbage.tables.emplace_back(old);
+    }
+    table_.load()->add(node.release());
+  }
+
+  template <class Keep>
+  void keep_only(const Keep& keep) {
+    Garbage collected;  // destroyed after the lock is gone: what a value's destructor does is not ours
+    const auto state = state_.lock();
+    Table* const old = table_.load();
+    auto fresh = std::make_unique<Table>(old->capacity());
+    Garbage& garbage = state->garbage;
+    garbage.tables.reserve(garbage.tables.size() + 1);
+    garbage.nodes.reserve(garbage.nodes.size() + old->size());
+    old->for_each([&](const Node* node) {
+      if (keep(node->key)) {
+        fresh->add(node);
+      } else {
+        garbage.nodes.emplace_back(node);
+      }
+    });
+    table_.store(fresh.release());
+    garbage.tables.emplace_back(old);
+    for (const Stripe& stripe : stripes_) {
+      if (stripe.readers.load() != 0) return;  // the next one collects it
+    }
+    std::swap(collected, garbage);
+  }
+
+  const bool forget_failures_;
+  std::atomic<Table*> table_;
+  mutable std::array<Stripe, kStripes> stripes_;
+  util::PerProcess<State> state_;
 };
 
 }  // namespace librt::cache

@@ -1,29 +1,26 @@
 #include "src/cache/store.hpp"
 
-#include <fcntl.h>
 #include <fmt/format.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 #include <cerrno>
-#include <ctime>
 #include <exception>
-#include <mutex>
 #include <set>
 #include <utility>
 #include <variant>
 
-#include "src/cache/directory.hpp"
 #include "src/cache/unusable.hpp"
+#include "src/util/per_process.hpp"
 
 namespace librt::cache {
 namespace {
 
 // Recency to the hour is enough for eviction, and a hit then writes nothing, mostly.
-constexpr std::time_t kTouchAfterSeconds = 3600;
+constexpr std::int64_t kTouchAfterSeconds = 3600;
 
-void touch_if_old(const FileContents& file) {
-  if (std::time(nullptr) - file.status.st_mtim.tv_sec <= kTouchAfterSeconds) return;
+void touch_if_old(IoOps& io, const FileContents& file) {
+  const std::int64_t age = io.now() - file.status.st_mtim.tv_sec;
+  if (age <= kTouchAfterSeconds && age >= -kTouchAfterSeconds) return;
   static_cast<void>(::futimens(file.fd.get(), nullptr));  // somebody else's file or a read-only mount: no matter
 }
 
@@ -35,46 +32,28 @@ void tag_if_new(const Directory& root) {
       "# This directory holds kernels compiled by librt. All of it can be deleted at any time.\n";
   if (std::holds_alternative<Directory>(open_below(root, kFormatDirectory, IfAbsent::report))) return;
   if (!list(root).empty()) return;
-  const util::UniqueFd fd(
-      ::openat(root.fd.get(), "CACHEDIR.TAG", O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0644));
-  if (fd) static_cast<void>(util::write_full(fd.get(), std::as_bytes(std::span(kTag))));
+  const util::UniqueFd fd = create_file(root, "CACHEDIR.TAG");
+  if (fd) static_cast<void>(write_all(root.io(), fd.get(), std::as_bytes(std::span(kTag))));
 }
 
 /// Why the entry is not there now, or nothing.
 std::optional<std::string> write_entry(const Directory& temporaries, const Directory& shard, const std::string& name,
-                                       std::span<const std::byte> bytes) {
+                                       std::span<const std::byte> bytes, bool fsync) {
+  IoOps& io = temporaries.io();
   const std::string temporary = util::temporary_name();
-  const util::UniqueFd fd(
-      ::openat(temporaries.fd.get(), temporary.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600));
+  const util::UniqueFd fd = create_file(temporaries, temporary);
   if (!fd) return fmt::format("cannot create a file in {}: {}", temporaries.path, util::error_text(errno));
   std::optional<std::string> problem;
-  if (const int error = util::write_full(fd.get(), bytes)) {
+  if (const int error = write_all(io, fd.get(), bytes)) {
     problem = fmt::format("cannot write in {}: {}", temporaries.path, util::error_text(error));
-  } else if (::fsync(fd.get()) != 0) {
+  } else if (fsync && io.fsync(fd.get()) != 0) {
     // Without it a crash of the machine could leave the name with no bytes behind it.
     problem = fmt::format("cannot sync in {}: {}", temporaries.path, util::error_text(errno));
-  } else if (::renameat(temporaries.fd.get(), temporary.c_str(), shard.fd.get(), name.c_str()) != 0) {
+  } else if (io.rename(temporaries.fd.get(), temporary.c_str(), shard.fd.get(), name.c_str()) != 0) {
     problem = fmt::format("cannot rename into {}: {}", shard.path, util::error_text(errno));
   }
-  if (problem) ::unlinkat(temporaries.fd.get(), temporary.c_str(), 0);
+  if (problem) io.unlink(temporaries.fd.get(), temporary.c_str());
   return problem;
-}
-
-std::optional<std::string> publish_bytes(const std::string& root_path, const EntryName& name,
-                                         std::span<const std::byte> bytes) {
-  const DirectoryResult root = open_root(root_path, IfAbsent::create);
-  if (const auto* problem = std::get_if<Problem>(&root)) return problem->reason;
-  tag_if_new(std::get<Directory>(root));
-  const auto step = [](const DirectoryResult& parent, const std::string& child) -> DirectoryResult {
-    if (const auto* problem = std::get_if<Problem>(&parent)) return *problem;
-    return open_below(std::get<Directory>(parent), child, IfAbsent::create);
-  };
-  const DirectoryResult format = step(root, kFormatDirectory);
-  const DirectoryResult temporaries = step(format, kTemporaryDirectory);
-  const DirectoryResult shard = step(step(format, kObjectsDirectory), name.shard);
-  if (const auto* problem = std::get_if<Problem>(&temporaries)) return problem->reason;
-  if (const auto* problem = std::get_if<Problem>(&shard)) return problem->reason;
-  return write_entry(std::get<Directory>(temporaries), std::get<Directory>(shard), name.file, bytes);
 }
 
 }  // namespace
@@ -82,21 +61,21 @@ std::optional<std::string> publish_bytes(const std::string& root_path, const Ent
 /// What was warned about already, so that a broken disk does not fill a log.
 class Store::Warnings {
  public:
-  bool first(const std::string& reason) {
-    const std::lock_guard lock(mutex_);
-    return seen_.insert(reason).second;
-  }
+  bool first(const std::string& reason) { return seen_.lock()->insert(reason).second; }
 
  private:
-  std::mutex mutex_;
-  std::set<std::string> seen_;
+  util::PerProcess<std::set<std::string>> seen_;
 };
 
-Store::Store(std::string root, util::Log log, Validate validate)
+Store::Store(std::string root, util::Log log, Validate validate, StoreOptions options)
     : root_(std::move(root)),
       log_(std::move(log)),
       validate_(std::move(validate)),
-      warnings_(std::make_shared<Warnings>()) {}
+      options_(options),
+      warnings_(std::make_shared<Warnings>()),
+      evicted_(std::make_shared<std::atomic<std::uint64_t>>(0)),
+      over_bound_(std::make_shared<std::atomic<bool>>(false)),
+      swept_(std::make_shared<std::atomic<bool>>(false)) {}
 
 std::string Store::path_of(const util::Digest& key) const {
   const EntryName name = entry_name(key);
@@ -121,8 +100,8 @@ Found Store::find_file(const util::Digest& key, std::string_view key_document) {
     return {};
   };
 
-  DirectoryResult shard = open_objects(root_, IfAbsent::report);
-  if (const auto* objects = std::get_if<Directory>(&shard)) shard = open_below(*objects, name.shard, IfAbsent::report);
+  const DirectoryResult shard =
+      open_below(open_objects(root_, IfAbsent::report, access()), name.shard, IfAbsent::report);
   if (const auto* problem = std::get_if<Problem>(&shard)) return refuse(*problem);
   const Directory& directory = std::get<Directory>(shard);
 
@@ -134,17 +113,19 @@ Found Store::find_file(const util::Digest& key, std::string_view key_document) {
     damage = problem->reason;
   } else {
     const FileContents& contents = std::get<FileContents>(file);
-    auto decoded = decode_entry(contents.bytes, key);
+    auto decoded = decode_entry(contents.bytes, key, options_.verify);
     damage = unusable(decoded, validate_, key_document);
     if (damage.empty()) {
-      touch_if_old(contents);
+      if (options_.writable) touch_if_old(directory.io(), contents);
       return {.entry = std::get<Entry>(std::move(decoded))};
     }
   }
-  const bool removed = remove_if_unchanged(directory, name.file, seen);
+  const char* const outcome = !options_.writable                                ? "this cache is read-only"
+                              : remove_if_unchanged(directory, name.file, seen) ? "removed"
+                                                                                : "it could not be removed, or was "
+                                                                                  "replaced meanwhile";
   const std::string message =
-      fmt::format("kernel cache: {}/{} cannot be used: {}; {}", directory.path, name.file, damage,
-                  removed ? "removed" : "it could not be removed, or was replaced meanwhile");
+      fmt::format("kernel cache: {}/{} cannot be used: {}; {}", directory.path, name.file, damage, outcome);
   warn_once(message, message);
   return {.corrupt = std::move(damage)};
 }
@@ -152,14 +133,50 @@ Found Store::find_file(const util::Digest& key, std::string_view key_document) {
 bool Store::publish(const util::Digest& key, const Entry& entry) {
   std::string reason;
   try {
-    const auto problem = publish_bytes(root_, entry_name(key), encode_entry(key, entry));
-    if (!problem) return true;
+    const auto problem = publish_file(key, entry);
+    if (!problem) {
+      keep_bound();
+      return true;
+    }
     reason = *problem;
   } catch (const std::exception& error) {
     reason = error.what();
   }
   warn_once(reason, fmt::format("a compiled kernel could not be kept in the cache: {}", reason));
   return false;
+}
+
+std::optional<std::string> Store::publish_file(const util::Digest& key, const Entry& entry) {
+  if (!options_.writable) return fmt::format("{} is read-only", root_);
+  const std::vector<std::byte> bytes = encode_entry(key, entry);
+  if (options_.max_bytes != 0 && bytes.size() > options_.max_bytes) {
+    return fmt::format("it has {} bytes, more than the whole cache may have ({})", bytes.size(), options_.max_bytes);
+  }
+  // What the last publish could not trim comes first, so that no process is ever more than one entry above the bound.
+  if (over_bound_->load(std::memory_order_relaxed)) keep_bound();
+
+  const DirectoryResult root = open_root(root_, IfAbsent::create, access());
+  if (const auto* directory = std::get_if<Directory>(&root)) tag_if_new(*directory);
+  const EntryName name = entry_name(key);
+  const DirectoryResult format = open_below(root, kFormatDirectory, IfAbsent::create);
+  const DirectoryResult temporaries = open_below(format, kTemporaryDirectory, IfAbsent::create);
+  const DirectoryResult shard =
+      open_below(open_below(format, kObjectsDirectory, IfAbsent::create), name.shard, IfAbsent::create);
+  for (const DirectoryResult* directory : {&temporaries, &shard}) {
+    if (const auto* problem = std::get_if<Problem>(directory)) return problem->reason;
+  }
+  return write_entry(std::get<Directory>(temporaries), std::get<Directory>(shard), name.file, bytes, options_.fsync);
+}
+
+LockResult Store::lock(const util::Digest& key, std::chrono::milliseconds timeout) {
+  try {
+    const DirectoryResult locks =
+        open_below(open_format(root_, IfAbsent::create, access()), kLocksDirectory, IfAbsent::create);
+    if (const auto* problem = std::get_if<Problem>(&locks)) return {.degraded = problem->reason};
+    return lock_file(std::get<Directory>(locks), lock_name(key), timeout);
+  } catch (const std::exception& error) {
+    return {.degraded = error.what()};
+  }
 }
 
 void Store::warn_once(const std::string& reason, const std::string& message) noexcept {

@@ -1,6 +1,8 @@
 // The disk store: bytes in, bytes out, best effort. It knows neither kernels nor CUDA.
 #pragma once
 
+#include <atomic>
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
@@ -10,7 +12,9 @@
 #include <string_view>
 #include <vector>
 
+#include "src/cache/directory.hpp"
 #include "src/cache/entry.hpp"
+#include "src/cache/key_lock.hpp"
 #include "src/util/hash.hpp"
 #include "src/util/log.hpp"
 
@@ -39,28 +43,83 @@ struct StoredFile {
   std::int64_t last_used = 0;  // mtime, seconds since 1970
 };
 
+struct StoreOptions {
+  bool writable = true;  // false: changes nothing on disk, not even the mark of use
+  Trust trust = Trust::own;
+  bool fsync = true;            // before an entry gets its name
+  std::uint64_t max_bytes = 0;  // of all entries; 0 = no bound
+  Verify verify = Verify::all;
+  IoOps* io = &system_io();
+};
+
+/// What collect() may remove.
+struct CollectOptions {
+  std::uint64_t max_bytes = 0;                       // 0 = no bound
+  std::optional<std::chrono::seconds> unused_for{};  // also every entry that was not used for so long
+  bool dry_run = false;
+  std::chrono::milliseconds lock_timeout{0};  // how long to wait for another collector
+};
+
+struct Collected {
+  bool done = false;  // false: another process was collecting, or the directory cannot be used
+  std::string problem{};
+  std::uint64_t entries = 0;  // before
+  std::uint64_t bytes = 0;
+  std::uint64_t removed_entries = 0;
+  std::uint64_t removed_bytes = 0;
+  std::uint64_t removed_temporaries = 0;
+  std::uint64_t removed_locks = 0;
+  std::vector<std::string> removed_keys{};
+};
+
 /// Thread safe, and safe against any number of other processes on the same directory. Never throws for a disk problem.
 class Store {
  public:
   /// Touches nothing on disk.
-  Store(std::string root, util::Log log, Validate validate);
+  Store(std::string root, util::Log log, Validate validate, StoreOptions options = {});
 
   const std::string& root() const noexcept { return root_; }
+  Access access() const noexcept { return {options_.io, options_.trust}; }
 
   /// Reads, verifies, compares the whole key document. An unusable entry is removed (unless another process replaced it
   /// meanwhile), logged and reported. On success the file's mtime becomes now if it is older than an hour.
   Found find(const util::Digest& key, std::string_view key_document);
 
-  /// Temporary file, fsync, rename. False if the entry could not be written; the reason is logged once per reason.
+  /// Temporary file, fsync, rename; then collect() if the bound is exceeded. False if the entry could not be written;
+  /// the reason is logged once per reason.
   bool publish(const util::Digest& key, const Entry& entry);
+
+  /// Waits for the process that makes this key, if there is one. Without a lock the caller goes on all the same.
+  LockResult lock(const util::Digest& key, std::chrono::milliseconds timeout);
 
   /// Every file below v1/objects, by the rules of find(), changing nothing. Sorted by path. A directory that may not be
   /// used is listed itself, as untrusted, in place of what it holds.
   std::vector<StoredFile> scan() const;
 
+  /// Where a visited file lies and what it was when it was read.
+  struct Place {
+    const Directory& shard;
+    const std::string& name;
+    const struct stat& seen;
+  };
+  /// As scan(), one file at a time. No place: it is a directory that may not be used, or not one of the store's.
+  using Visitor = std::function<void(StoredFile, const Place*)>;
+  void visit(const Visitor& visitor) const;
+
+  /// Removes the least recently used entries, stale temporary files and unheld old locks, see src/cache/README.md.
+  Collected collect(const CollectOptions& options);
+
+  /// Removes what scan() found corrupt, unless it was replaced since. Returns how many are gone.
+  std::size_t repair();
+  /// False if there is no such file, or it cannot be removed.
+  bool remove(const util::Digest& key);
+
   /// Removes all entries (regular files with an entry's name) and temporary files and nothing else. Returns the number
   /// of entries.
   std::size_t clear();
+
+  /// Entries that collect() removed after a publish of this Store.
+  std::uint64_t evicted() const noexcept { return evicted_->load(std::memory_order_relaxed); }
 
   /// Where an entry with this key lies.
   std::string path_of(const util::Digest& key) const;
@@ -69,13 +128,19 @@ class Store {
   class Warnings;
 
   Found find_file(const util::Digest& key, std::string_view key_document);
+  std::optional<std::string> publish_file(const util::Digest& key, const Entry& entry);
+  void keep_bound();
   /// Reading and publishing meet the same problem: it is said once for both.
   void warn_once(const std::string& reason, const std::string& message) noexcept;
 
   std::string root_;
   util::Log log_;
   Validate validate_;
+  StoreOptions options_;
   std::shared_ptr<Warnings> warnings_;
+  std::shared_ptr<std::atomic<std::uint64_t>> evicted_;
+  std::shared_ptr<std::atomic<bool>> over_bound_;  // the last keep_bound() found another collector at work
+  std::shared_ptr<std::atomic<bool>> swept_;       // each process looks once for what killed ones left
 };
 
 /// Where the cache is: `option` if not empty, else LIBRT_CACHE_DIR, XDG_CACHE_HOME/librt, HOME/.cache/librt.

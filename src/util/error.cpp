@@ -14,6 +14,8 @@ std::string_view to_string(ErrorCode code) noexcept {
       return "no_nvrtc";
     case ErrorCode::compile_failed:
       return "compile_failed";
+    case ErrorCode::not_cached:
+      return "not_cached";
     case ErrorCode::no_device:
       return "no_device";
     case ErrorCode::driver:

@@ -12,7 +12,14 @@ namespace {
 using namespace librt::tool;
 
 int exit_code_of(librt::ErrorCode code) {
-  return code == librt::ErrorCode::no_nvrtc || code == librt::ErrorCode::no_device ? kMachineCannot : kProblemFound;
+  switch (code) {
+    case librt::ErrorCode::no_nvrtc:
+    case librt::ErrorCode::no_device:
+    case librt::ErrorCode::not_cached:
+      return kMachineCannot;
+    default:
+      return kProblemFound;
+  }
 }
 
 void report(bool json, std::string_view code, const std::string& message, const std::string& detail) {

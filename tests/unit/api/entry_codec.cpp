@@ -32,7 +32,11 @@ const cache::Entry& sound_entry(const char* target) {
                          .shared_bytes = artifact.shared_bytes,
                          .compile_ms = 1.5,
                          .created = 1};
-    return to_entry(artifact, json{{"target", name}, {"spec", json::parse(artifact.spec)}}.dump(), meta);
+    return cache::Entry{.key_document = json{{"target", name}, {"spec", json::parse(artifact.spec)}}.dump(),
+                        .meta = write_meta(meta),
+                        .cubin = artifact.cubin,
+                        .ptx = artifact.ptx,
+                        .source = artifact.source};
   };
   static const cache::Entry cubin = make("sm_90a");
   static const cache::Entry ptx = make("compute_80");
@@ -56,7 +60,7 @@ std::string with_meta(const char* target, const char* name, const json& value) {
 TEST_CASE("What the compiler made is accepted and survives the way through an entry") {
   for (const char* target : {"sm_90a", "compute_80"}) {
     CHECK(verdict(target, [](cache::Entry&) {}) == "ok");
-    const Artifact artifact = to_artifact("00", sound_entry(target));
+    const Artifact artifact = to_artifact({}, sound_entry(target), Origin::disk);
     CHECK(artifact.kernel == "merge_states");
     CHECK(artifact.entry == "librt_merge_states");
     CHECK(to_string(artifact.arch) == target);

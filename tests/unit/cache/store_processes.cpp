@@ -70,7 +70,8 @@ TEST_CASE("four processes publish and find one key", "[cache][processes]") {
     REQUIRE(::waitpid(child, &status, 0) == child);
     CHECK(status == 0);
   }
-  CHECK(test::files_below(fixture.root) == 2);  // the entry and CACHEDIR.TAG
+  CHECK(test::files_below(fixture.root + "/v1/objects") == 1);
+  CHECK(test::files_below(fixture.temporaries()) == 0);
 }
 
 TEST_CASE("a process killed at any moment leaves a whole entry or none", "[cache][processes]") {
@@ -93,7 +94,8 @@ TEST_CASE("a process killed at any moment leaves a whole entry or none", "[cache
   }
   CHECK(fixture.warnings.empty());
   fixture.store.clear();
-  CHECK(test::files_below(fixture.root) == 1);  // what the killed left in tmp is gone too
+  CHECK(test::files_below(fixture.root + "/v1/objects") == 0);
+  CHECK(test::files_below(fixture.temporaries()) == 0);  // what the killed left is gone too
 }
 
 TEST_CASE("threads share one store", "[cache][processes]") {

@@ -1,0 +1,36 @@
+// Why a key is not there: the entry that comes nearest to it, and the fields of the two key documents that differ.
+#pragma once
+
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "src/cache/store.hpp"
+
+namespace librt::cache {
+
+struct Difference {
+  std::string field;   // "target", "spec.head_dim", "headers[gqa_decode.cuh]"
+  std::string wanted;  // "none" where there is no such field
+  std::string found;
+};
+
+/// Of two key documents (JSON objects), in the order of the fields.
+std::vector<Difference> differences(std::string_view wanted, std::string_view found);
+
+struct Nearest {
+  std::string key;
+  std::string path;
+  std::vector<Difference> differences;
+};
+
+/// The valid entry with the same spec, else the most similar one; then the same target; then the fewest differences.
+/// Nothing if there is no valid entry.
+std::optional<Nearest> nearest_entry(std::span<const Store* const> stores, std::string_view key_document);
+
+/// "no entry ..." or "the nearest, <key>, differs in: ...", for a message.
+std::string in_words(const std::optional<Nearest>& nearest);
+
+}  // namespace librt::cache
