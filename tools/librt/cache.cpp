@@ -5,34 +5,10 @@
 #include <memory>
 #include <numeric>
 
-#include "tools/librt/verb.hpp"
+#include "tools/librt/cache_verbs.hpp"
 
 namespace librt::tool {
 namespace {
-
-struct CacheSettings {
-  bool json = false;
-  std::string dir;
-  std::string key;
-};
-
-/// Where the cache is, or what would help: without a directory there is nothing to look at.
-CacheLocation require_location(const CacheSettings& settings) {
-  CacheLocation location = cache_location(settings.dir);
-  if (location.path.empty()) {
-    throw CannotError(
-        fmt::format("there is no cache directory: {}; set LIBRT_CACHE_DIR or give --dir", location.reason));
-  }
-  return location;
-}
-
-std::string short_key(const std::string& key) {
-  return key.substr(0, 12);
-}
-
-std::string date_of(std::int64_t seconds) {
-  return fmt::format("{:%Y-%m-%d %H:%M:%S} UTC", fmt::gmtime(static_cast<std::time_t>(seconds)));
-}
 
 Json to_json(const CacheEntry& entry) {
   return Json{{"key", entry.key},
@@ -82,8 +58,7 @@ int list(const CacheSettings& settings) {
   const std::uint64_t bytes =
       std::accumulate(entries.begin(), entries.end(), std::uint64_t{0},
                       [](std::uint64_t sum, const CacheEntry& entry) { return sum + entry.file_bytes; });
-  say(fmt::format("{} {}, {} in {}", entries.size(), entries.size() == 1 ? "entry" : "entries", with_unit(bytes),
-                  location.path));
+  say(fmt::format("{}, {} in {}", entries_in_words(entries.size()), with_unit(bytes), location.path));
   return kDone;
 }
 
@@ -187,6 +162,7 @@ int show(const CacheSettings& settings) {
 
 int verify(const CacheSettings& settings) {
   const CacheLocation location = require_location(settings);
+  const std::size_t repaired = settings.repair ? cache_repair(settings.dir) : 0;
   const std::vector<CacheVerdict> verdicts = cache_verify(settings.dir);
   std::size_t counts[3] = {};
   for (const CacheVerdict& verdict : verdicts) ++counts[static_cast<std::size_t>(verdict.finding)];
@@ -200,6 +176,7 @@ int verify(const CacheSettings& settings) {
                     {"ok", count(CacheFinding::ok)},
                     {"corrupt", count(CacheFinding::corrupt)},
                     {"untrusted", count(CacheFinding::untrusted)},
+                    {"repaired", repaired},
                     {"files", findings}});
   } else {
     std::vector<std::vector<std::string>> rows;
@@ -211,6 +188,7 @@ int verify(const CacheSettings& settings) {
       }
     }
     print(table(rows, {1}));
+    if (repaired > 0) say(fmt::format("removed {} that could not be used", entries_in_words(repaired)));
   }
   return count(CacheFinding::corrupt) + count(CacheFinding::untrusted) == 0 ? kDone : kProblemFound;
 }
@@ -221,12 +199,49 @@ int clear(const CacheSettings& settings) {
   if (settings.json) {
     print_json(Json{{"path", location.path}, {"removed", removed}});
   } else {
-    say(fmt::format("removed {} {} from {}", removed, removed == 1 ? "entry" : "entries", location.path));
+    say(fmt::format("removed {} from {}", entries_in_words(removed), location.path));
   }
   return kDone;
 }
 
+void describe_why(CLI::App& verb, CacheSettings& settings) {
+  verb.add_option("spec", settings.words, "KERNEL key=value ..., as for `librt compile`")
+      ->required()
+      ->type_name("KERNEL key=value...");
+  verb.add_option("--arch", settings.arch, "sm_XX[a|f] or compute_XX")->required()->type_name("ARCH");
+}
+
+void describe_gc(CLI::App& verb, CacheSettings& settings) {
+  verb.add_flag("--dry-run", settings.dry_run, "Only print the keys of what would be removed");
+  verb.add_option("--max-size", settings.max_size,
+                  "Bytes that may stay, with or without K, M, G; 0 = no bound; default: LIBRT_CACHE_MAX_SIZE or 256M")
+      ->type_name("SIZE");
+  verb.add_option("--older-than", settings.older_than, "Remove also what was not used for so long, e.g. 30d, 12h")
+      ->type_name("AGE");
+}
+
 }  // namespace
+
+CacheLocation require_location(const CacheSettings& settings) {
+  CacheLocation location = cache_location(settings.dir);
+  if (location.path.empty()) {
+    throw CannotError(
+        fmt::format("there is no cache directory: {}; set LIBRT_CACHE_DIR or give --dir", location.reason));
+  }
+  return location;
+}
+
+std::string short_key(const std::string& key) {
+  return key.substr(0, 12);
+}
+
+std::string date_of(std::int64_t seconds) {
+  return fmt::format("{:%Y-%m-%d %H:%M:%S} UTC", fmt::gmtime(static_cast<std::time_t>(seconds)));
+}
+
+std::string entries_in_words(std::uint64_t number) {
+  return fmt::format("{} {}", number, number == 1 ? "entry" : "entries");
+}
 
 void add_cache(CLI::App& tool, int& exit_code) {
   CLI::App* const cache = tool.add_subcommand("cache", "Look at the disk cache");
@@ -243,12 +258,28 @@ void add_cache(CLI::App& tool, int& exit_code) {
   };
   add("path", "Print where the cache is; on stderr, why there", "librt cache path", path);
   add("ls", "List the entries, most recently used first", "librt cache ls --json", list);
-  add("show", "Explain one entry: what it holds, and what its key is made of", "librt cache show 3fa91c02", show)
-      ->add_option("key", settings->key, "The key, or its first 4 or more digits")
-      ->required()
-      ->type_name("KEY");
-  add("verify", "Check every byte of every entry; exit code 1 if one is damaged or not trusted", "librt cache verify",
-      verify);
+  const auto add_key = [&](CLI::App* verb) {
+    verb->add_option("key", settings->key, "The key, or its first 4 or more digits")->required()->type_name("KEY");
+    return verb;
+  };
+  add_key(
+      add("show", "Explain one entry: what it holds, and what its key is made of", "librt cache show 3fa91c02", show));
+  describe_why(*add("why", "Say whether a specialization is there, and if not, what differs from the nearest entry",
+                    "librt cache why mla_decode num_heads=16 page_size=64 dtype=bf16 --arch sm_90a", cache_why),
+               *settings);
+  add("stats", "What was asked of the cache by all processes that used it", "librt cache stats --json",
+      cache_print_stats);
+  add("verify", "Check every byte of every entry; exit code 1 if one is damaged or not trusted",
+      "librt cache verify --repair", verify)
+      ->add_flag("--repair", settings->repair, "Remove what is damaged first");
+  CLI::App* const extract = add_key(add("extract", "Write the cubin of an entry, or the PTX where it has no cubin",
+                                        "librt cache extract 3fa91c02 -o kernel.cubin", cache_extract_file));
+  extract->add_option("-o,--output", settings->output, "Where to")->required()->type_name("FILE");
+  extract->add_flag("--ptx", settings->ptx, "The PTX, in any case");
+  describe_gc(*add("gc", "Remove the least recently used entries above the bound, and what killed processes left",
+                   "librt cache gc --max-size 100M --dry-run", cache_gc),
+              *settings);
+  add_key(add("rm", "Remove one entry", "librt cache rm 3fa91c02", cache_rm));
   add("clear", "Remove every entry and nothing else", "librt cache clear", clear);
 }
 

@@ -39,5 +39,31 @@ TEST_CASE("A log level that does not exist is refused by name") {
   CHECK(thrown->what == "LIBRT_LOG=loud is not a level; allowed: debug, info, warn, error");
 }
 
+TEST_CASE("The cache's options take their values from the environment") {
+  const ScopedEnv mode("LIBRT_CACHE_MODE", "only"), read_only("LIBRT_CACHE_RO", "/a::/b c:"),
+      size("LIBRT_CACHE_MAX_SIZE", "3M"), trust("LIBRT_CACHE_TRUST", "shared"), fsync("LIBRT_CACHE_FSYNC", "0"),
+      timeout("LIBRT_LOCK_TIMEOUT_MS", "250");
+  const Options options = Options::from_env();
+  CHECK(options.cache_mode == CacheMode::only);
+  CHECK(options.cache_read_only == std::vector<std::string>{"/a", "/b c"});
+  CHECK(options.cache_max_bytes == 3 << 20);
+  CHECK(options.cache_trust == CacheTrust::shared);
+  CHECK_FALSE(options.cache_fsync);
+  CHECK(options.lock_timeout_ms == 250);
+}
+
+TEST_CASE("Sizes are numbers with or without a unit") {
+  CHECK(parse_size("0") == 0);
+  CHECK(parse_size("1048576") == 1048576);
+  CHECK(parse_size("1K") == 1024);
+  CHECK(parse_size("256m") == 256 << 20);
+  CHECK(parse_size("2G") == std::uint64_t{2} << 30);
+  CHECK(parse_size("17179869183G") == std::uint64_t{17179869183} << 30);
+  for (const char* wrong : {"", "K", "-1", "1.5M", "1MB", " 1", "17179869184G", "99999999999999999999"}) {
+    CAPTURE(wrong);
+    CHECK_FALSE(parse_size(wrong));
+  }
+}
+
 }  // namespace
 }  // namespace librt

@@ -19,3 +19,11 @@ TEST_CASE("env tells unset from set, and takes empty as unset", "[util][env]") {
   }
   CHECK(util::env("LIBRT_TEST_ENV") == "some value");
 }
+
+TEST_CASE("a variable that librt does not know is found, its own and the tests' are not", "[util][env]") {
+  const test::ScopedEnv known("LIBRT_CACHE_DIR", "/x"), tests("LIBRT_TEST_ANY", "1"), wrong("LIBRT_CACHEDIR", "/y"),
+      other("XLIBRT_CACHEDIR", "/z");
+  const std::vector<std::string> unknown = util::unknown_variables();
+  CHECK(std::find(unknown.begin(), unknown.end(), "LIBRT_CACHEDIR") != unknown.end());
+  for (const std::string& name : unknown) CHECK((name != "LIBRT_CACHE_DIR" && name != "LIBRT_TEST_ANY"));
+}

@@ -1,0 +1,241 @@
+// The fault matrix, faults 1, 3 and 17: writing an entry. Each test of a guard shows, too, that the fault is there
+// without it.
+#include <fcntl.h>
+#include <sys/mount.h>
+
+#include <cerrno>
+
+#include "tests/unit/cache/fault_support.hpp"
+
+using namespace librt;
+using namespace librt::test;
+
+namespace {
+
+bool is_temporary(const char* name) {
+  return cache::is_temporary_name(name);
+}
+
+/// A process killed after it wrote `bytes` of an entry, or before `stage`. True if anything stands at the entry's name.
+bool killed_write_shows(FaultFixture& fixture, const FakeRequest& request, const std::string& stage,
+                        std::size_t bytes) {
+  auto& io = fixture.io;
+  const int result = in_child([&] {
+    const auto die = [] {
+      ::kill(::getpid(), SIGKILL);
+      return -1;
+    };
+    if (stage == "write") {
+      io.on_write = [&, die](int fd, const void* from, std::size_t size) -> ssize_t {
+        if (size < request.bytes) return io.real.write(fd, from, size);  // not the entry
+        if (bytes > 0) io.real.write(fd, from, bytes);
+        return die();
+      };
+    }
+    if (stage == "fsync") io.on_fsync = [die](int) { return die(); };
+    if (stage == "rename") io.on_rename = [die](int, const char*, int, const char*) { return die(); };
+    cache::TiersOptions options = fixture.options();
+    options.store.fsync = true;
+    FakeCompiler compiler;
+    fixture.open(options)->get(request.request(), compiler.of(request));
+    return 0;
+  });
+  CHECK(result == 128 + SIGKILL);
+  return fs::exists(fixture.path_of(request));
+}
+
+/// Removes the guard: the entry is written where it is to stand.
+void write_in_place(IoHooks& io, const std::string& path) {
+  io.on_open = [&io, path](int directory, const char* name, int flags, mode_t mode) {
+    if ((flags & O_CREAT) == 0 || !is_temporary(name)) return io.real.open(directory, name, flags, mode);
+    fs::create_directories(fs::path(path).parent_path());
+    fs::permissions(fs::path(path).parent_path(), fs::perms(0700));
+    return io.real.open(AT_FDCWD, path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, mode);
+  };
+}
+
+}  // namespace
+
+TEST_CASE("F01 kill -9 mid-write", "[cache][fault]") {
+  FaultFixture fixture;
+  const FakeRequest request(1);
+  const std::size_t size = cache::encode_entry(request.key, request.entry()).size();
+  std::size_t left = 0;
+  for (const std::size_t bytes : {std::size_t{0}, std::size_t{1}, size / 2, size - 1}) {
+    CHECK_FALSE(killed_write_shows(fixture, request, "write", bytes));
+    CHECK(fixture.files_in("tmp") == ++left);
+  }
+  for (const char* const stage : {"fsync", "rename"}) {
+    CHECK_FALSE(killed_write_shows(fixture, request, stage, 0));
+    CHECK(fixture.files_in("tmp") == ++left);
+  }
+  CHECK(fixture.scan().empty());
+
+  FakeCompiler compiler;
+  const auto got = fixture.open()->get(request.request(), compiler.of(request));
+  CHECK(compiler.calls == 1);
+  CHECK(request.is(*got.value));
+  CHECK(fixture.files_in("tmp") == left);  // they may still be in use
+
+  // The file system's clock an hour later.
+  fixture.io.on_fstat = [&](int fd, struct stat* status) {
+    const int result = fixture.io.real.fstat(fd, status);
+    status->st_mtim.tv_sec += 3700;
+    return result;
+  };
+  const auto collected = cache::Store(fixture.root, fixture.log(), {}, {.io = &fixture.io}).collect({});
+  CHECK(collected.removed_temporaries == left);
+  CHECK(collected.removed_entries == 0);
+  CHECK(fixture.files_in("tmp") == 0);
+}
+
+TEST_CASE("F01 shows without the temporary file and the rename", "[cache][fault][guard]") {
+  FaultFixture fixture;
+  const FakeRequest request(1);
+  write_in_place(fixture.io, fixture.path_of(request));
+  CHECK(killed_write_shows(fixture, request, "write", 1000));
+  REQUIRE(fixture.scan().size() == 1);
+  CHECK(fixture.scan()[0].finding == cache::Finding::corrupt);
+}
+
+TEST_CASE("F01 an entry gets its name after it is synced, and is synced after it is written", "[cache][fault]") {
+  FaultFixture fixture;
+  const FakeRequest request(1);
+  std::string order;
+  auto& io = fixture.io;
+  io.on_write = [&](int fd, const void* from, std::size_t bytes) {
+    if (bytes > request.bytes) order += 'w';
+    return io.real.write(fd, from, bytes);
+  };
+  io.on_fsync = [&](int fd) {
+    order += 's';
+    return io.real.fsync(fd);
+  };
+  io.on_rename = [&](int from_directory, const char* from, int to_directory, const char* to) {
+    order += 'r';
+    return io.real.rename(from_directory, from, to_directory, to);
+  };
+  cache::TiersOptions options = fixture.options();
+  options.store.fsync = true;
+  FakeCompiler compiler;
+  fixture.open(options)->get(request.request(), compiler.of(request));
+  CHECK(order == "wsr");
+}
+
+TEST_CASE("F03 disk full", "[cache][fault]") {
+  FaultFixture fixture;
+  const FakeRequest request(3);
+  auto& io = fixture.io;
+  const std::string fault = GENERATE(values<std::string>({"ENOSPC", "EDQUOT", "short, then ENOSPC", "EIO at fsync"}));
+  CAPTURE(fault);
+  const auto fail_late = [&](int error, std::size_t let_through) {
+    return [&, error, let_through](int fd, const void* from, std::size_t bytes) -> ssize_t {
+      if (bytes > request.bytes && let_through > 0) return io.real.write(fd, from, let_through);
+      return fail_with(error);
+    };
+  };
+  if (fault == "ENOSPC") io.on_write = fail_late(ENOSPC, 0);
+  if (fault == "EDQUOT") io.on_write = fail_late(EDQUOT, 0);
+  if (fault == "short, then ENOSPC") io.on_write = fail_late(ENOSPC, 12000);
+  if (fault == "EIO at fsync") io.on_fsync = [](int) { return fail_with(EIO); };
+  cache::TiersOptions options = fixture.options();
+  options.store.fsync = true;
+  FakeCompiler compiler;
+  const auto cache = fixture.open(options);
+  CHECK(request.is(*cache->get(request.request(), compiler.of(request)).value));
+  CHECK(cache->statistics().counts()[cache::Counter::publish_failed] == 1);
+  CHECK(fixture.files_in("tmp") == 0);
+  CHECK(fixture.files_in("objects") == 0);
+  REQUIRE(fixture.warnings.size() == 1);
+  // Kept in memory; and the disk is tried again by the next process.
+  CHECK(cache->get(request.request(), compiler.of(request)).origin == Origin::memory);
+  io.on_write = nullptr;
+  io.on_fsync = nullptr;
+  fixture.open()->get(request.request(), compiler.of(request));
+  CHECK(fixture.open()->get(request.request(), compiler.of(request)).origin == Origin::disk);
+}
+
+TEST_CASE("F03 a full tmpfs", "[cache][fault]") {
+  FaultFixture fixture;
+  fs::create_directory(fixture.root);
+  if (::mount("tmpfs", fixture.root.c_str(), "tmpfs", 0, "size=1m,mode=0700") != 0) {
+    WARN("no tmpfs can be mounted here: the hooks of the test before stand for it");
+    return;
+  }
+  {
+    FakeCompiler compiler;
+    const auto cache = fixture.open();
+    for (int number = 0; number < 8; ++number) {
+      const FakeRequest request(number, 300000);
+      CHECK(request.is(*cache->get(request.request(), compiler.of(request)).value));
+    }
+    CHECK(cache->statistics().counts()[cache::Counter::publish_failed] > 0);
+    CHECK(fixture.files_in("tmp") == 0);
+    for (const cache::StoredFile& file : fixture.scan()) CHECK(file.finding == cache::Finding::ok);
+  }
+  CHECK(::umount(fixture.root.c_str()) == 0);
+}
+
+TEST_CASE("F03 shows without the check of what was written", "[cache][fault][guard]") {
+  FaultFixture fixture;
+  const FakeRequest request(3);
+  fixture.io.on_write = [&](int fd, const void* from, std::size_t bytes) -> ssize_t {
+    if (bytes < request.bytes) return fixture.io.real.write(fd, from, bytes);
+    fixture.io.real.write(fd, from, bytes / 2);
+    return static_cast<ssize_t>(bytes);  // as if nobody had looked
+  };
+  FakeCompiler compiler;
+  const auto cache = fixture.open();
+  cache->get(request.request(), compiler.of(request));
+  CHECK(cache->statistics().counts()[cache::Counter::publish_failed] == 0);
+  REQUIRE(fixture.scan().size() == 1);
+  CHECK(fixture.scan()[0].finding == cache::Finding::corrupt);
+}
+
+TEST_CASE("F17 a network file system that shows an entry late", "[cache][fault]") {
+  FaultFixture fixture;
+  const FakeRequest request(17);
+  FakeCompiler compiler;
+  fixture.open()->get(request.request(), compiler.of(request));  // another machine's
+  REQUIRE(compiler.calls == 1);
+
+  int hidden = 3;
+  auto& io = fixture.io;
+  const std::string name = cache::entry_name(request.key).file;
+  io.on_open = [&](int directory, const char* what, int flags, mode_t mode) {
+    if (what == name && hidden > 0) {
+      --hidden;
+      return fail_with(hidden == 1 ? ESTALE : ENOENT);
+    }
+    return io.real.open(directory, what, flags, mode);
+  };
+  const auto cache = fixture.open();
+  const auto got = cache->get(request.request(), compiler.of(request));
+  CHECK(compiler.calls == 2);  // a compile too many, and no more
+  CHECK(got.origin == Origin::compiled);
+  CHECK(request.is(*got.value));
+  CHECK(fixture.warnings.empty());
+}
+
+TEST_CASE("F17 a rename that fails for the slower of two", "[cache][fault]") {
+  FaultFixture fixture;
+  const FakeRequest request(17);
+  const int error = GENERATE(ESTALE, EEXIST, EBUSY);
+  FakeCompiler compiler;
+  fixture.io.on_rename = [error](int, const char*, int, const char*) { return fail_with(error); };
+  const auto cache = fixture.open();
+  const auto got = cache->get(request.request(), compiler.of(request));
+  CHECK(request.is(*got.value));
+  CHECK(fixture.files_in("tmp") == 0);
+  CHECK(cache->statistics().counts()[cache::Counter::publish_failed] == 1);
+}
+
+TEST_CASE("F17 shows where a process reads back what it published", "[cache][fault][guard]") {
+  FaultFixture fixture;
+  const FakeRequest request(17);
+  FakeCompiler compiler;
+  fixture.io.on_rename = [](int, const char*, int, const char*) { return fail_with(ESTALE); };
+  cache::TiersOptions options = fixture.options();
+  options.own_bytes = false;
+  CHECK_THROWS(fixture.open(options)->get(request.request(), compiler.of(request)));
+}

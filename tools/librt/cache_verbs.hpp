@@ -1,0 +1,40 @@
+// What the files of `librt cache` share.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "tools/librt/verb.hpp"
+
+namespace librt::tool {
+
+struct CacheSettings {
+  bool json = false;
+  std::string dir;
+  std::string key;
+  bool repair = false;
+  std::vector<std::string> words;  // KERNEL key=value...
+  std::string arch;
+  std::string output;
+  bool ptx = false;
+  bool dry_run = false;
+  std::string max_size;
+  std::string older_than;
+};
+
+/// Where the cache is; CannotError, which says what would help, if nowhere.
+CacheLocation require_location(const CacheSettings& settings);
+std::string short_key(const std::string& key);
+/// "2026-11-24 08:00:00 UTC"
+std::string date_of(std::int64_t seconds_since_1970);
+/// "1 entry", "2 entries"
+std::string entries_in_words(std::uint64_t number);
+
+int cache_why(const CacheSettings& settings);
+int cache_print_stats(const CacheSettings& settings);
+int cache_gc(const CacheSettings& settings);
+int cache_extract_file(const CacheSettings& settings);
+int cache_rm(const CacheSettings& settings);
+
+}  // namespace librt::tool
