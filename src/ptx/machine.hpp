@@ -24,7 +24,7 @@ namespace librt::ptx {
 /// What went wrong; one value per class of finding, so that tests need not match on text.
 enum class Fault {
   syntax,             ///< the module text is not PTX that this machine can read
-  unsupported,        ///< a directive, instruction form or operand that is not implemented, by its full name
+  unsupported,        ///< a directive, instruction form or operand that this machine does not know, by its full name
   launch,             ///< unknown entry, wrong parameter bytes, impossible grid, block or shared memory size
   out_of_bounds,      ///< global, shared, local or parameter access outside every object
   misaligned,         ///< an access that is not aligned to its own size

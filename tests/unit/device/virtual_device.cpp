@@ -207,7 +207,7 @@ TEST_CASE("what the virtual device cannot load is refused", "[virtual]") {
     artifact.ptx.replace(artifact.ptx.find("st.global.u32 ["), 15, "st.global.u32 (");
     message_of(ErrorCode::corrupt, [&] { device->load(artifact); });
   }
-  SECTION("an instruction that is not implemented") {
+  SECTION("an instruction that the machine does not know") {
     artifact.ptx.replace(artifact.ptx.find("mad.lo.s32"), 10, "mad.lo.s33");
     CHECK_THAT(message_of(ErrorCode::unsupported, [&] { device->load(artifact); }), Contains("mad.lo.s33"));
   }
