@@ -157,6 +157,11 @@ std::string in_words(const Verdict& verdict) {
   return text;
 }
 
+constexpr std::string_view kWhatAShareShows =
+    "Proven for the batches that ran only, a share of all (--batches); without that option every length modulo tile "
+    "and\n"
+    "page is run. Trusted: ptxas, which makes the cubin of the PTX, and the hardware.\n";
+
 constexpr std::string_view kWhatIsProven =
     "Proven: in these batches (every length modulo tile and page, the boundaries of pages, tiles, stages and splits,\n"
     "empty requests, shared pages, gaps between rows, lengths shorter than planned) no bit pattern of the padding can\n"
@@ -206,7 +211,10 @@ int prove_verb(const ProveSettings& settings) {
     }
     print(fmt::format("{} of {} proven, {} refuted, in {:.0f} s: {} runs, {:.1f} million warp instructions\n{}",
                       static_cast<std::ptrdiff_t>(verdicts.size()) - refuted, verdicts.size(), refuted, seconds, runs,
-                      static_cast<double>(instructions) / 1e6, refuted == 0 ? kWhatIsProven : ""));
+                      static_cast<double>(instructions) / 1e6,
+                      refuted != 0                 ? ""
+                      : settings.most_batches != 0 ? kWhatAShareShows
+                                                   : kWhatIsProven));
   }
   return refuted == 0 ? kDone : kProblemFound;
 }
