@@ -3,6 +3,8 @@
 
 #include <catch2/catch.hpp>
 
+#include <filesystem>
+
 #include "tests/cli/process.hpp"
 
 using librt::test::Finished;
@@ -112,7 +114,7 @@ TEST_CASE("cli: doctor finds what a compile needs", "[cli]") {
   CHECK(json["usable"] == true);
   std::map<std::string, nlohmann::json> findings;
   for (const auto& line : json["findings"]) findings[line["name"]] = line;
-  for (const char* const name : {"nvrtc", "kernels", "compile", "virtual", "cache"}) {
+  for (const char* const name : {"nvrtc", "kernels", "compile", "virtual", "cache", "cache files", "cache locks"}) {
     CAPTURE(name);
     CHECK(findings.at(name)["ok"] == true);
   }
@@ -122,4 +124,22 @@ TEST_CASE("cli: doctor finds what a compile needs", "[cli]") {
     CAPTURE(name);
     CHECK((line["ok"] == true) == line["help"].get<std::string>().empty());
   }
+}
+
+TEST_CASE("cli: doctor says which cache directory is not used, and why", "[cli]") {
+  const Tool tool;
+  const std::string open_to_all = tool.file("open");
+  std::filesystem::create_directory(open_to_all);
+  std::filesystem::permissions(open_to_all, std::filesystem::perms::all);
+  const Finished finished = tool({"doctor", "--json"}, {{"LIBRT_CACHE_DIR", open_to_all},
+                                                        {"LIBRT_CACHE_RO", open_to_all + ":" + tool.file("none")}});
+  const auto json = finished.json();
+  std::vector<std::string> refused;
+  for (const auto& line : json["findings"]) {
+    if (line["ok"] == false && line["name"].get<std::string>().starts_with("cache")) refused.push_back(line["found"]);
+  }
+  REQUIRE(refused.size() == 3);
+  CHECK_THAT(refused[0], Catch::StartsWith(open_to_all) && Catch::Contains("can be written by"));
+  CHECK_THAT(refused[1], Catch::StartsWith(open_to_all) && Catch::Contains("can be written by"));
+  CHECK_THAT(refused[2], Catch::StartsWith(tool.file("none")));
 }

@@ -1,38 +1,19 @@
 // librt doctor: what this machine has, and what would help where something is missing.
+#include "tools/librt/doctor.hpp"
+
 #include <dlfcn.h>
 #include <fmt/format.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include <array>
-#include <cerrno>
-#include <cstring>
 #include <memory>
+#include <utility>
 
-#include "src/cache/directory.hpp"
 #include "src/jit/nvrtc_identity.hpp"
 #include "src/jit/sources.hpp"
 #include "tools/librt/verb.hpp"
 
 namespace librt::tool {
 namespace {
-
-struct Finding {
-  std::string name;
-  bool ok = false;
-  std::string found;  // what there is, or why there is nothing
-  std::string help;   // empty when ok
-};
-
-/// Runs a check that returns what it found; an Error becomes a finding that is not ok.
-template <class Check>
-Finding finding(const std::string& name, const std::string& help, const Check& check) {
-  try {
-    return {name, true, check(), {}};
-  } catch (const std::exception& error) {
-    return {name, false, error.what(), help};
-  }
-}
 
 std::string driver_version() {
   const std::unique_ptr<void, int (*)(void*)> library(dlopen("libcuda.so.1", RTLD_NOW | RTLD_LOCAL), dlclose);
@@ -62,7 +43,8 @@ std::string nvrtc(const Options& options) {
     throw std::runtime_error(
         fmt::format("{} is there, but the libnvrtc-builtins of its version is not beside it", identity.path));
   }
-  return fmt::format("{}, version {}, build {}", identity.path, identity.version, identity.build_id.substr(0, 16));
+  return fmt::format("{}, version {}, build {}, builtins {}", identity.path, identity.version,
+                     identity.build_id.substr(0, 16), identity.builtins_build_id.substr(0, 16));
 }
 
 constexpr GqaDecodeSpec kSmallSpec{
@@ -86,33 +68,13 @@ std::string virtual_device(Options options) {
   return describe(runtime.device());
 }
 
-/// The cache is made by the first compile, so an absent directory is fine where its parent can be written.
-std::string cache_state(const CacheLocation& location) {
-  if (location.path.empty()) throw std::runtime_error(location.reason);
-  const std::string from = fmt::format("{} (from {})", location.path, location.reason);
-  std::string existing = location.path;
-  struct stat status {};
-  while (stat(existing.c_str(), &status) != 0) {
-    if (errno != ENOENT) throw std::runtime_error(fmt::format("{}: {}", from, std::strerror(errno)));
-    existing = existing.substr(0, existing.find_last_of('/'));
-    if (existing.empty()) existing = "/";
-  }
-  if (!S_ISDIR(status.st_mode)) throw std::runtime_error(fmt::format("{}: {} is not a directory", from, existing));
-  if (access(existing.c_str(), W_OK | X_OK) != 0) {
-    throw std::runtime_error(fmt::format("{}: {} cannot be written", from, existing));
-  }
-  if (existing != location.path) return from + ", made by the first compile";
-  if (const auto reason = cache::distrust(status)) throw std::runtime_error(fmt::format("{} {}", from, *reason));
-  return fmt::format("{}, mode {:04o}, {} entries", from, status.st_mode & 07777, cache_list(location.path).size());
-}
-
 int doctor(bool json) {
   const Options options = options_from_environment();
   const Finding compile =
       finding("compile", "make NVRTC available: see the line above", [&] { return compiles(options); });
   const Finding machine = finding("virtual", "please report this: the virtual device needs nothing from the machine",
                                   [&] { return virtual_device(options); });
-  const std::vector<Finding> findings{
+  std::vector<Finding> findings{
       finding("driver", "install NVIDIA's driver; in a container, start it with the GPU made visible", driver_version),
       finding("gpu", "without one, LIBRT_DEVICE=virtual (or `librt run --device virtual`) runs kernels on the CPU",
               [&] { return gpu(options); }),
@@ -128,9 +90,8 @@ int doctor(bool json) {
               }),
       compile,
       machine,
-      finding("cache", "set LIBRT_CACHE_DIR to a directory of your own; without one every process compiles again",
-              [&] { return cache_state(cache_location(options.cache_dir)); }),
   };
+  for (Finding& line : look_at_caches(options)) findings.push_back(std::move(line));
   const bool usable = compile.ok && machine.ok;
   if (json) {
     Json lines = Json::array();
