@@ -24,12 +24,8 @@ std::string_view to_string(Dependence dependence) noexcept {
 }
 
 std::string to_string(const TaintFinding& finding) {
-  const std::string source =
-      finding.source_line == 0 ? "" : fmt::format(" ({}:{})", finding.source_file, finding.source_line);
-  return fmt::format(
-      "kernel '{}', line {}{}: '{}', lane {} of warp {} of CTA ({}, {}, {}): {} depends on labels {:#04x}",
-      finding.kernel, finding.line, source, finding.instruction, finding.lane, finding.warp, finding.cta.x,
-      finding.cta.y, finding.cta.z, to_string(finding.dependence), finding.labels);
+  return fmt::format("kernel '{}', {}: {} depends on labels {:#04x}", finding.at.kernel, to_string(finding.at),
+                     to_string(finding.dependence), finding.labels);
 }
 
 void TaintFindings::add(std::uint64_t cta, std::size_t instruction, TaintFinding finding) {

@@ -55,13 +55,7 @@ std::string_view to_string(Dependence dependence) noexcept;
 /// The first lane for which one instruction depends on watched labels in one way.
 struct TaintFinding {
   Dependence dependence = Dependence::control_flow;
-  std::string kernel;
-  std::string instruction;
-  std::uint32_t line = 0;   ///< of the PTX text
-  std::string source_file;  ///< from `.loc`; empty = unknown
-  std::uint32_t source_line = 0;
-  unsigned lane = 0, warp = 0;
-  Dim3 cta;
+  CodePlace at;
   Labels labels = 0;  ///< all that it depends on
 };
 

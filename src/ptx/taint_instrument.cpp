@@ -47,20 +47,8 @@ void TaintInstrument::start_cta(Cta& cta) {
 
 void TaintInstrument::find(const Warp& warp, const Instruction& instruction, unsigned lane, Dependence dependence,
                            Labels labels) {
-  const InstructionInfo& info = info_of(warp, instruction);
-  const auto& files = warp.cta->launch->program->files;
-  const bool known = info.source_line != 0 && info.source_file < files.size();
   findings_.add(warp.cta->linear_index, static_cast<std::size_t>(&instruction - kernel_->code.data()),
-                {.dependence = dependence,
-                 .kernel = kernel_->name,
-                 .instruction = info.text,
-                 .line = info.line,
-                 .source_file = known ? files[info.source_file] : std::string(),
-                 .source_line = known ? info.source_line : 0,
-                 .lane = lane,
-                 .warp = warp.index,
-                 .cta = warp.cta->index,
-                 .labels = labels});
+                {.dependence = dependence, .at = place_of(warp, instruction, lane), .labels = labels});
 }
 
 void TaintInstrument::check(const Warp& warp, const Instruction& instruction, std::uint32_t mask, Register r,

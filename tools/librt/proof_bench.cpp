@@ -27,27 +27,28 @@ std::string source_of(const std::string& file, std::uint32_t line) {
   return line == 0 ? "" : fmt::format("{}:{}", file, line);
 }
 
+ProofFinding finding_at(const ptx::CodePlace& at) {
+  return {.kernel = at.kernel,
+          .instruction = at.instruction,
+          .source = source_of(at.source_file, at.source_line),
+          .lane = at.lane,
+          .warp = at.warp,
+          .cta = at.cta};
+}
+
 ProofFinding finding_of(const ptx::SanitizerFinding& found) {
-  return {.what = to_string(found),
-          .kind = std::string(to_string(found.defect)),
-          .kernel = found.at.kernel,
-          .instruction = found.at.instruction,
-          .source = source_of(found.at.source_file, found.at.source_line),
-          .lane = found.at.lane,
-          .warp = found.at.warp,
-          .cta = found.at.cta};
+  ProofFinding finding = finding_at(found.at);
+  finding.what = to_string(found);
+  finding.kind = to_string(found.defect);
+  return finding;
 }
 
 ProofFinding finding_of(const ptx::TaintFinding& found) {
-  return {.what = to_string(found),
-          .kind = std::string(to_string(found.dependence)),
-          .kernel = found.kernel,
-          .instruction = found.instruction,
-          .source = source_of(found.source_file, found.source_line),
-          .lane = found.lane,
-          .warp = found.warp,
-          .cta = found.cta,
-          .labels = found.labels};
+  ProofFinding finding = finding_at(found.at);
+  finding.what = to_string(found);
+  finding.kind = to_string(found.dependence);
+  finding.labels = found.labels;
+  return finding;
 }
 
 }  // namespace

@@ -223,9 +223,9 @@ TEST_CASE("A store of a forbidden label is a finding, of another one is not", "[
   map.forbid(out, 32 * 4, 4);
   REQUIRE(findings().size() == 1);
   CHECK(findings()[0].dependence == Dependence::output);
-  CHECK(findings()[0].lane == 9);
+  CHECK(findings()[0].at.lane == 9);
   CHECK(findings()[0].labels == 4);
-  CHECK(findings()[0].instruction.find("st.global.u32") == 0);
+  CHECK(findings()[0].at.instruction.find("st.global.u32") == 0);
   map.forbid(out + 4 * 9, 4, 1);
   CHECK(findings().empty());
   CHECK(message_of(Fault::out_of_bounds, [&] { map.forbid(out + 4, 32 * 4, 1); }).find("zeros") != std::string::npos);
@@ -236,10 +236,10 @@ TEST_CASE("A finding names the kernel, the line, the instruction and the lane", 
       track({"setp.ne.u32 %p1, %i0, 1;\n@%p1 bra skip;\nmov.b32 %r1, 0;\nskip:", "r", ""}, {{{1}, only(6, 5)}});
   REQUIRE(tracked.findings.size() == 1);
   const TaintFinding& finding = tracked.findings[0];
-  CHECK(finding.kernel == "test");
-  CHECK(finding.instruction.find("bra skip") != std::string::npos);
-  CHECK(finding.line > 0);
-  CHECK(finding.lane == 6);
+  CHECK(finding.at.kernel == "test");
+  CHECK(finding.at.instruction.find("bra skip") != std::string::npos);
+  CHECK(finding.at.line > 0);
+  CHECK(finding.at.lane == 6);
   CHECK(finding.labels == 5);
   const std::string text = to_string(finding);
   CHECK(text.find("kernel 'test', line ") == 0);
