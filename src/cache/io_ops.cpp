@@ -4,10 +4,11 @@
 #include <sys/file.h>
 #include <unistd.h>
 
-#include <cerrno>
 #include <cstdio>
 #include <ctime>
 #include <thread>
+
+#include "src/util/whole_io.hpp"
 
 namespace librt::cache {
 
@@ -61,31 +62,11 @@ IoOps& system_io() noexcept {
 }
 
 int read_all(IoOps& io, int fd, std::span<std::byte> out, std::size_t& got) {
-  got = 0;
-  while (got < out.size()) {
-    const ssize_t count = io.read(fd, out.data() + got, out.size() - got);
-    if (count == 0) return 0;
-    if (count > 0) {
-      got += static_cast<std::size_t>(count);
-    } else if (errno != EINTR) {
-      return errno;
-    }
-  }
-  return 0;
+  return util::read_until_full([&](void* to, std::size_t bytes) { return io.read(fd, to, bytes); }, out, got);
 }
 
 int write_all(IoOps& io, int fd, std::span<const std::byte> bytes) {
-  while (!bytes.empty()) {
-    const ssize_t count = io.write(fd, bytes.data(), bytes.size());
-    if (count > 0) {
-      bytes = bytes.subspan(static_cast<std::size_t>(count));
-    } else if (count == 0) {
-      return EIO;
-    } else if (errno != EINTR) {
-      return errno;
-    }
-  }
-  return 0;
+  return util::write_until_done([&](const void* from, std::size_t count) { return io.write(fd, from, count); }, bytes);
 }
 
 }  // namespace librt::cache

@@ -17,6 +17,8 @@
 #include <type_traits>
 #include <utility>
 
+#include "src/util/whole_io.hpp"
+
 namespace librt::util {
 namespace {
 
@@ -81,31 +83,11 @@ int UniqueFd::release() noexcept {
 }
 
 int read_full(int fd, std::span<std::byte> out, std::size_t& got) noexcept {
-  got = 0;
-  while (got < out.size()) {
-    const ssize_t count = ::read(fd, out.data() + got, out.size() - got);
-    if (count == 0) return 0;
-    if (count > 0) {
-      got += static_cast<std::size_t>(count);
-    } else if (errno != EINTR) {
-      return errno;
-    }
-  }
-  return 0;
+  return read_until_full([fd](void* to, std::size_t bytes) { return ::read(fd, to, bytes); }, out, got);
 }
 
 int write_full(int fd, std::span<const std::byte> bytes) noexcept {
-  while (!bytes.empty()) {
-    const ssize_t count = ::write(fd, bytes.data(), bytes.size());
-    if (count > 0) {
-      bytes = bytes.subspan(static_cast<std::size_t>(count));
-    } else if (count == 0) {
-      return EIO;
-    } else if (errno != EINTR) {
-      return errno;
-    }
-  }
-  return 0;
+  return write_until_done([fd](const void* from, std::size_t count) { return ::write(fd, from, count); }, bytes);
 }
 
 std::string error_text(int error) {
