@@ -3,7 +3,7 @@
 
 #include <catch2/catch.hpp>
 
-#include <algorithm>
+#include <limits>
 
 #include "tests/contract/specs.hpp"
 #include "tests/support/decode.hpp"
@@ -11,44 +11,8 @@
 namespace librt::test {
 namespace {
 
-/// The rows of one request.
-Result rows_of(const Batch& batch, const Result& result, int request) {
-  const auto rows = static_cast<std::size_t>(batch.shape.qo_heads);
-  const auto numbers = rows * static_cast<std::size_t>(batch.shape.out_dim());
-  const auto first = static_cast<std::size_t>(request);
-  const auto cut = [first](const auto& all, std::size_t count) {
-    using Vector = std::remove_cvref_t<decltype(all)>;
-    const auto begin = all.begin() + static_cast<std::ptrdiff_t>(first * count);
-    return Vector(begin, begin + static_cast<std::ptrdiff_t>(count));
-  };
-  return {cut(result.out, numbers), cut(result.lse, rows)};
-}
-
 bool same_bits(const Batch& batch, const Result& one, const Result& other) {
   return bit_difference(batch, one, other).empty();
-}
-
-/// The batch with only these requests, in this order, over the same pool.
-Batch pick(const Batch& batch, const std::vector<int>& requests) {
-  Batch picked = batch;
-  picked.q.clear();
-  picked.q_pe.clear();
-  picked.kv_indptr = {0};
-  picked.kv_indices.clear();
-  picked.kv_last_page_len.clear();
-  for (const int request : requests) {
-    const auto copy_rows = [&](const std::vector<Bits>& from, std::vector<Bits>& to, int dim) {
-      const auto count = static_cast<std::ptrdiff_t>(batch.shape.qo_heads) * dim;
-      to.insert(to.end(), from.begin() + request * count, from.begin() + (request + 1) * count);
-    };
-    copy_rows(batch.q, picked.q, batch.shape.first_dim);
-    copy_rows(batch.q_pe, picked.q_pe, batch.shape.q_pe_dim());
-    const auto pages = batch.pages(request);
-    picked.kv_indices.insert(picked.kv_indices.end(), pages.begin(), pages.end());
-    picked.kv_indptr.push_back(static_cast<std::int32_t>(picked.kv_indices.size()));
-    picked.kv_last_page_len.push_back(batch.kv_last_page_len[static_cast<std::size_t>(request)]);
-  }
-  return picked;
 }
 
 TEST_CASE("T12: other requests' pages are padding, and the order of requests does not matter", "[sharing]") {

@@ -302,4 +302,26 @@ Batch fill_padding(Batch batch, Poison poison, Operands operands, std::uint64_t 
   return batch;
 }
 
+Batch pick(const Batch& batch, const std::vector<int>& requests) {
+  Batch picked = batch;
+  picked.q.clear();
+  picked.q_pe.clear();
+  picked.kv_indptr = {0};
+  picked.kv_indices.clear();
+  picked.kv_last_page_len.clear();
+  for (const int request : requests) {
+    const auto copy_rows = [&](const std::vector<Bits>& from, std::vector<Bits>& to, int dim) {
+      const auto count = static_cast<std::ptrdiff_t>(batch.shape.qo_heads) * dim;
+      to.insert(to.end(), from.begin() + request * count, from.begin() + (request + 1) * count);
+    };
+    copy_rows(batch.q, picked.q, batch.shape.first_dim);
+    copy_rows(batch.q_pe, picked.q_pe, batch.shape.q_pe_dim());
+    const auto pages = batch.pages(request);
+    picked.kv_indices.insert(picked.kv_indices.end(), pages.begin(), pages.end());
+    picked.kv_indptr.push_back(static_cast<std::int32_t>(picked.kv_indices.size()));
+    picked.kv_last_page_len.push_back(batch.kv_last_page_len[static_cast<std::size_t>(request)]);
+  }
+  return picked;
+}
+
 }  // namespace librt::test

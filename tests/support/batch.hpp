@@ -117,4 +117,7 @@ struct Operands {
 /// A copy in which every padding position holds `poison`: page tails, pages that no request owns, stride gaps.
 Batch fill_padding(Batch batch, Poison poison, Operands operands = {}, std::uint64_t seed = 1);
 
+/// The batch with only these requests, in this order, over the same pool: what only others own becomes padding.
+Batch pick(const Batch& batch, const std::vector<int>& requests);
+
 }  // namespace librt::test

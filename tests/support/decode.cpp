@@ -149,6 +149,18 @@ Result decode(Runtime& runtime, const Batch& batch, const Launch& launch) {
   return result;
 }
 
+Result rows_of(const Batch& batch, const Result& result, int request) {
+  const auto rows = static_cast<std::size_t>(batch.shape.qo_heads);
+  const auto numbers = rows * static_cast<std::size_t>(batch.shape.out_dim());
+  const auto first = static_cast<std::size_t>(request);
+  const auto cut = [first](const auto& all, std::size_t count) {
+    using Vector = std::remove_cvref_t<decltype(all)>;
+    const auto begin = all.begin() + static_cast<std::ptrdiff_t>(first * count);
+    return Vector(begin, begin + static_cast<std::ptrdiff_t>(count));
+  };
+  return {cut(result.out, numbers), cut(result.lse, rows)};
+}
+
 std::string difference(const Batch& batch, const Result& actual, const Expected& expected) {
   const double relative = batch.shape.dtype == DType::bf16 ? 2e-2 : 3e-3;
   const auto dim = static_cast<std::size_t>(batch.shape.out_dim());

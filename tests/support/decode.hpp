@@ -34,6 +34,9 @@ struct Launch {
 /// lse was not written.
 Result decode(Runtime& runtime, const Batch& batch, const Launch& launch = {});
 
+/// The rows of one request.
+Result rows_of(const Batch& batch, const Result& result, int request);
+
 /// Empty if `actual` lies within the tolerance of `expected`; else what is wrong, at the first place. The tolerance:
 /// 2e-2 (bf16) or 3e-3 (f16) of the row's largest number for out, 1e-3 * max(1, |LSE|) for the LSE. A NaN must be a
 /// NaN; where an Inf is expected, a NaN passes too (a weight may underflow, and 0 * Inf is NaN), a finite number never.
