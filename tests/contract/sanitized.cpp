@@ -1,11 +1,8 @@
 // The kernels have no races, read nothing that was not written and use no copy before it is there, however copies
-// arrive; and an edit that takes a barrier or a wait away is reported, also where the result stays right.
+// arrive. That a barrier or a wait that is missing is reported, also where the result stays right, is for mutants.cpp.
 #include <librt/librt.hpp>
 
 #include <catch2/catch.hpp>
-
-#include <algorithm>
-#include <string>
 
 #include "tests/contract/specs.hpp"
 #include "tests/contract/tainted_run.hpp"
@@ -37,44 +34,6 @@ TEST_CASE("Long heads and f16 have no defect", "[sanitizer]") {
     const TaintedRun run = run_tainted(shared_runtime(), batch, 7);
     for (const ptx::SanitizerFinding& defect : run.defects) CHECK(to_string(defect) == "");
   }
-}
-
-struct Edited {
-  Spec spec;
-  SourceEdit edit;
-};
-
-void check_reported(const Edited& edited) {
-  Options options = virtual_options();
-  options.cache_mode = CacheMode::off;
-  options.source_edits = {edited.edit};
-  Runtime runtime(options);
-  const Batch batch = make_batch(edited.spec, {.kv_lens = {300, 77}});
-  const TaintedRun run = run_tainted(runtime, batch, 7);
-  INFO(edited.edit.find << " -> " << edited.edit.replace);
-  const bool reported = std::ranges::any_of(run.defects, [](const ptx::SanitizerFinding& defect) {
-    return defect.defect == ptx::Defect::race || defect.defect == ptx::Defect::copy_in_flight;
-  });
-  CHECK(reported);
-}
-
-TEST_CASE("A barrier or a wait that is missing is reported", "[sanitizer]") {
-  const Spec gqa_spec = gqa(4), mla_spec = mla(4);
-  for (const Edited& edited : {
-           Edited{gqa_spec,
-                  {"gqa_decode.cuh",
-                   "__syncthreads();  // this tile is complete, and the one before it is no longer in use", ""}},
-           Edited{gqa_spec, {"gqa_decode.cuh", "__syncthreads();  // the merge writes where the tiles were", ""}},
-           Edited{gqa_spec, {"gqa_decode.cuh", "wait_copies<Traits::kStages - 2>();", ""}},
-           Edited{mla_spec,
-                  {"mla_decode.cuh",
-                   "__syncthreads();  // this tile is complete, and the one before it is no longer in use", ""}},
-           Edited{mla_spec, {"mla_decode.cuh", "__syncthreads();  // all scores of the tile are there", ""}},
-           Edited{mla_spec, {"mla_decode.cuh", "__syncthreads();  // all weights and row factors are there", ""}},
-           Edited{mla_spec, {"mla_decode.cuh", "__syncthreads();  // the row factors are no longer in use", ""}},
-           Edited{mla_spec, {"mla_decode.cuh", "__syncwarp();", ""}},
-       })
-    check_reported(edited);
 }
 
 }  // namespace

@@ -80,16 +80,5 @@ TEST_CASE("V of padding that is not zeroed is caught, even where it holds zeros"
   CHECK(complaint_of_edit(mla(4), mla_edit).find("padding reaches out of request 0") == 0);
 }
 
-TEST_CASE("The last page taken for full is caught, even where its padding holds zeros", "[taint]") {
-  Options options = virtual_options();
-  options.cache_mode = CacheMode::off;
-  options.source_edits = {{"device/mask.cuh", "min(max(last_page_len, 0), kPageSize)", "kPageSize"}};
-  Runtime runtime(options);
-  for (const Spec& spec : both(4)) {
-    INFO(to_string(spec));
-    CHECK(taint_complaint(run_tainted(runtime, make_batch(spec, {.kv_lens = {13}}))) != "");
-  }
-}
-
 }  // namespace
 }  // namespace librt::test
