@@ -15,6 +15,7 @@
 #include <memory>
 #include <span>
 #include <string>
+#include <vector>
 
 namespace librt {
 
@@ -52,7 +53,12 @@ struct RuntimeStats {
 
 /// Making one touches neither a GPU nor NVRTC: the device is opened by the first call that needs it, NVRTC by the first
 /// miss. Movable; all const-free members below are thread safe and may run side by side. Kernels and Buffers may
-/// outlive it.
+/// outlive it. Each Runtime has one device; several for different GPUs may live in one process.
+/// fork: in a child, a Runtime whose GPU was opened before the fork throws no_device, since the CUDA driver does not
+/// survive a fork, and what the parent made may only be destroyed, which touches no driver. One whose GPU was not opened
+/// yet works, as do those that have a virtual device.
+/// Exit: Runtimes, Kernels and Buffers may be static; what the driver no longer takes back at the exit of the process is
+/// left to its end.
 class LIBRT_API Runtime {
  public:
   explicit Runtime(Options options = Options::from_env());
@@ -62,8 +68,18 @@ class LIBRT_API Runtime {
 
   /// The specialization for the device in use, loaded: from memory, from disk, or compiled (and then cached). Includes
   /// the kernel that merges splits. Threads that ask for the same spec at once share one compile.
-  /// Throws Error: invalid_argument, no_device, no_nvrtc, compile_failed, unsupported, driver.
+  /// What is in memory already costs no lock and no driver call.
+  /// Throws Error: invalid_argument, no_device, no_nvrtc, compile_failed, unsupported, not_cached, driver.
   Kernel get(const Spec& spec);
+
+  /// get(), ahead of need: at the start of a program, so that no request waits for a compile and nothing is loaded in the
+  /// middle of a capture of a CUDA graph (which the driver may refuse). The decode and the merge are then on the device
+  /// in full, and later calls of get() for these specs find them in memory, without a lock, until drop_memory_cache().
+  /// Throws as get().
+  Kernel prepare(const Spec& spec);
+  /// As prepare() of each, side by side on up to `threads` threads (0 = one for each core); in the order of `specs`. All
+  /// are tried before the error of the first that failed is thrown; the others then stay prepared.
+  std::vector<Kernel> prepare(std::span<const Spec> specs, unsigned threads = 0);
 
   /// The specialization for any architecture that NVRTC supports. Needs no device.
   Artifact compile(const Spec& spec, const Arch& arch);

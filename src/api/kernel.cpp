@@ -11,9 +11,7 @@
 namespace librt {
 
 std::shared_ptr<const device::LoadedKernel> detail::KernelImpl::merge_kernel() const {
-  const std::lock_guard lock(merge_mutex);
-  if (!merge) merge = load_merge();
-  return merge;
+  return merge.get(load_merge);
 }
 
 Kernel::Kernel(std::shared_ptr<const detail::KernelImpl> impl) noexcept : impl_(std::move(impl)) {}

@@ -7,9 +7,9 @@
 
 #include <functional>
 #include <memory>
-#include <mutex>
 
 #include "src/device/device.hpp"
+#include "src/util/made_once.hpp"
 
 namespace librt::detail {
 
@@ -19,13 +19,11 @@ struct KernelImpl {
   std::shared_ptr<device::Device> device;
   std::shared_ptr<const device::LoadedKernel> decode;
 
-  /// The kernel that merges splits: loaded by the first plan that has any. Throws what loading throws; then tries
-  /// again.
+  /// The kernel that merges splits. Throws what loading throws; the next call tries again.
   std::shared_ptr<const device::LoadedKernel> merge_kernel() const;
 
   std::function<std::shared_ptr<const device::LoadedKernel>()> load_merge;
-  mutable std::mutex merge_mutex;
-  mutable std::shared_ptr<const device::LoadedKernel> merge;
+  mutable util::MadeOnce<std::shared_ptr<const device::LoadedKernel>> merge;
 };
 
 }  // namespace librt::detail

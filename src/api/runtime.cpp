@@ -3,7 +3,6 @@
 
 #include <fmt/format.h>
 
-#include <mutex>
 #include <utility>
 
 #include "src/api/buffer_impl.hpp"
@@ -13,6 +12,7 @@
 #include "src/api/spec_hash.hpp"
 #include "src/api/specialize.hpp"
 #include "src/cache/once_map.hpp"
+#include "src/util/made_once.hpp"
 
 namespace librt {
 
@@ -25,16 +25,15 @@ struct detail::RuntimeImpl {
         compiler(std::make_shared<api::CompileService>(options)) {}
 
   std::shared_ptr<device::Device> open_device() {
-    const std::lock_guard lock(device_mutex);
-    if (!device) device = api::open_device(device_choice, options.virtual_threads);
-    return device;
+    const auto& opened = device.get([&] { return api::open_device(device_choice, options.virtual_threads); });
+    opened->require_this_process();
+    return opened;
   }
 
   Options options;
   api::DeviceChoice device_choice;
   std::shared_ptr<api::CompileService> compiler;  // shared with kernels, which may fetch their merge later
-  std::mutex device_mutex;
-  std::shared_ptr<device::Device> device;
+  util::MadeOnce<std::shared_ptr<device::Device>> device;
   cache::OnceMap<Spec, SharedKernel, api::SpecHash> kernels;
 };
 
@@ -48,14 +47,14 @@ struct Loaded {
 };
 
 /// Bytes that were sound on disk and that the driver still refuses are compiled again once: they may be damaged in a
-/// way that no checksum shows, such as an older toolkit's.
+/// way that no checksum shows, such as an older toolkit's. What is wrong with the machine costs no entry.
 Loaded compile_and_load(api::CompileService& compiler, device::Device& device, const api::Specialized& specialized) {
   const Arch arch = api::compile_arch(device.properties());
   const api::Got got = compiler.get(specialized, arch);
   try {
     return {got.artifact, device.load(*got.artifact)};
-  } catch (const Error& error) {
-    if (got.artifact->origin != Origin::disk || error.code() != ErrorCode::driver) throw;
+  } catch (const device::RefusedCode& error) {
+    if (got.artifact->origin != Origin::disk) throw;
     compiler.log()(LogLevel::warn, fmt::format("entry {} is compiled anew: {}", got.artifact->key, error.what()));
   }
   api::SharedArtifact fresh = compiler.recompile(specialized, arch);
@@ -110,6 +109,7 @@ Kernel Runtime::get(const Spec& wanted) {
     return kernel;
   });
   if (!result.made) impl_->compiler->count_memory_hit();
+  result.value->device->require_this_process();
   return Kernel(std::move(result.value));
 }
 

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <librt/artifact.hpp>
+#include <librt/error.hpp>
 #include <librt/types.hpp>
 
 #include <cstddef>
@@ -28,12 +29,19 @@ struct Grid {
   unsigned x = 1, y = 1, z = 1;
 };
 
+/// The driver took the bytes of an artifact for no code that it can run: other bytes may be. Errors of the machine,
+/// such as too little memory or a lost context, are plain Errors.
+class RefusedCode : public Error {
+ public:
+  explicit RefusedCode(const std::string& what) : Error(ErrorCode::driver, what) {}
+};
+
 /// A kernel that is ready to launch on the device it was loaded on. Immutable, thread safe; keeps what it needs alive.
 class LoadedKernel {
  public:
   virtual ~LoadedKernel() = default;
-  /// @param params the bytes of the kernel's only parameter. Does not allocate device memory, lock or read the
-  /// environment.
+  /// @param params the bytes of the kernel's only parameter. On a GPU it takes no lock, allocates nothing and reads no
+  /// environment variable.
   virtual void launch(const Grid& grid, std::span<const std::byte> params, StreamHandle stream) const = 0;
 };
 
@@ -42,7 +50,10 @@ class Device {
  public:
   virtual ~Device() = default;
   virtual const Properties& properties() const noexcept = 0;
-  /// Uses artifact.entry, block_threads and shared_bytes.
+  /// Throws Error(no_device) where no other member can work: in a child that was forked after a GPU was opened.
+  virtual void require_this_process() const = 0;
+  /// Uses artifact.entry, block_threads and shared_bytes. Loads all of it, so that nothing is left for the first
+  /// launch. Throws RefusedCode too.
   virtual std::shared_ptr<const LoadedKernel> load(const Artifact& artifact) = 0;
 
   virtual Address allocate(std::size_t bytes) = 0;

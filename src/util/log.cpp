@@ -3,7 +3,10 @@
 #include <spdlog/logger.h>
 #include <spdlog/sinks/stdout_sinks.h>
 
+#include <memory>
 #include <utility>
+
+#include "src/util/per_process.hpp"
 
 namespace librt::util {
 namespace {
@@ -39,14 +42,20 @@ std::string_view level_name(LogLevel level) noexcept {
   return "error";
 }
 
-// Not in spdlog's registry: a program that uses spdlog itself must not meet our logger there.
+// Not in spdlog's registry: a program that uses spdlog itself must not meet our logger there. The sink has no mutex of
+// spdlog's: one that another thread holds during a fork would never be released in the child.
+struct StderrLogger {
+  StderrLogger() {
+    logger.set_level(spdlog::level::debug);
+    logger.set_pattern("%Y-%m-%d %H:%M:%S.%e %n %v");
+    logger.flush_on(spdlog::level::debug);
+  }
+  spdlog::logger logger{"librt", std::make_shared<spdlog::sinks::stderr_sink_st>()};
+};
+
 Sink stderr_sink() {
-  auto logger = std::make_shared<spdlog::logger>("librt", std::make_shared<spdlog::sinks::stderr_sink_mt>());
-  logger->set_level(spdlog::level::debug);
-  logger->set_pattern("%Y-%m-%d %H:%M:%S.%e %n %v");
-  logger->flush_on(spdlog::level::debug);
-  return [logger = std::move(logger)](LogLevel level, std::string_view message) {
-    logger->log(spdlog_level(level), "{}: {}", level_name(level), message);
+  return [logger = std::make_shared<PerProcess<StderrLogger>>()](LogLevel level, std::string_view message) {
+    logger->lock()->logger.log(spdlog_level(level), "{}: {}", level_name(level), message);
   };
 }
 

@@ -1,12 +1,13 @@
 #include "src/device/cuda/context.hpp"
 
 #include <fmt/format.h>
-#include <unistd.h>
+
+#include "src/util/per_process.hpp"
 
 namespace librt::device::cuda {
 
 PrimaryContext::PrimaryContext(std::shared_ptr<const Driver> driver, int ordinal)
-    : driver_(std::move(driver)), owner_pid_(getpid()) {
+    : driver_(std::move(driver)), generation_(util::process_generation()) {
   int count = 0;
   check_open(api().cuDeviceGetCount(&count), "cuDeviceGetCount");
   if (ordinal < 0 || ordinal >= count) {
@@ -25,10 +26,18 @@ PrimaryContext::~PrimaryContext() {
 }
 
 bool PrimaryContext::usable_in_this_process() const noexcept {
-  return getpid() == owner_pid_;
+  return generation_ == util::process_generation();
+}
+
+void PrimaryContext::require_this_process() const {
+  if (usable_in_this_process()) return;
+  throw_no_device(
+      "this process was forked from one that had opened the GPU, and the CUDA driver does not survive a fork: open the "
+      "GPU in the child only, or start the child with exec");
 }
 
 ContextScope::ContextScope(const PrimaryContext& context) : api_(&context.api()) {
+  context.require_this_process();
   Context current = nullptr;
   check(api_->cuCtxGetCurrent(&current), "cuCtxGetCurrent");
   if (current == context.handle()) return;

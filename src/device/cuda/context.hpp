@@ -23,19 +23,21 @@ class PrimaryContext {
   Context handle() const noexcept { return handle_; }
   /// False in a forked child, where no driver call may be made: not even one that frees something.
   bool usable_in_this_process() const noexcept;
+  /// Throws Error(no_device) in a forked child.
+  void require_this_process() const;
 
  private:
   std::shared_ptr<const Driver> driver_;
   DeviceOrdinal device_ = 0;
   Context handle_ = nullptr;
-  int owner_pid_ = 0;
+  unsigned generation_ = 0;  // of the process that opened it
 };
 
 /// Makes a context current on the calling thread for a scope, and the caller's own current again afterwards. Costs one
 /// query where it is current already, as it is in programs that use the CUDA runtime.
 class ContextScope {
  public:
-  /// Throws Error(driver).
+  /// Throws Error: driver; no_device in a forked child.
   explicit ContextScope(const PrimaryContext& context);
   ~ContextScope();
   ContextScope(const ContextScope&) = delete;

@@ -63,6 +63,7 @@ class CudaDevice final : public Device {
   }
 
   const Properties& properties() const noexcept override { return properties_; }
+  void require_this_process() const override { context_->require_this_process(); }
 
   std::shared_ptr<const LoadedKernel> load(const Artifact& artifact) override {
     return std::make_shared<const CudaKernel>(context_, properties_, artifact);

@@ -4,7 +4,9 @@
 
 #include <fmt/format.h>
 
+#include <cstdio>
 #include <string>
+#include <string_view>
 
 #include "src/device/checks.hpp"
 #include "src/device/cuda/error_names.hpp"
@@ -26,19 +28,43 @@ void check_arch(const Artifact& artifact, const Properties& properties) {
                           to_string(properties.arch)));
 }
 
+/// The toolkit that made a cubin or a PTX text, as both name it; empty if they do not.
+std::string made_by(const Artifact& artifact) {
+  constexpr std::string_view kSigned = "Cuda compilation tools, release ";
+  const std::string_view code =
+      artifact.cubin.empty()
+          ? std::string_view(artifact.ptx)
+          : std::string_view(reinterpret_cast<const char*>(artifact.cubin.data()), artifact.cubin.size());
+  const std::size_t found = code.find(kSigned);
+  if (found == std::string_view::npos) return {};
+  const std::string_view rest = code.substr(found + kSigned.size());
+  return std::string(rest.substr(0, rest.find_first_not_of("0123456789.")));
+}
+
+/// "12.4" as 12004; 0 for anything else.
+int version_number(const std::string& version) {
+  int major = 0;
+  int minor = 0;
+  return std::sscanf(version.c_str(), "%d.%d", &major, &minor) == 2 ? major * 1000 + minor : 0;
+}
+
+/// What to make of a driver that does not take the code.
+std::string advice(const Artifact& artifact, const std::string& driver) {
+  const std::string maker = made_by(artifact);
+  const std::string versions = fmt::format("The driver supports CUDA up to {}, the code was made by {}", driver,
+                                           maker.empty() ? "an unknown toolkit" : "NVRTC " + maker);
+  if (!maker.empty() && version_number(maker) <= version_number(driver)) return versions + ": it may be damaged";
+  return fmt::format("{}: {}update the driver, or point LIBRT_NVRTC at the libnvrtc of CUDA {} or older", versions,
+                     maker.empty() ? "if that one was newer, " : "", driver);
+}
+
 /// For the calls of load(): any of them may be the one in which a lazily loading driver meets code it cannot use.
 void check_load(Result result, const char* call, const Artifact& artifact, const Driver& driver) {
   if (result == kSuccess) return;
-  std::string message = fmt::format("loading {} (entry \"{}\") for {}: {}", artifact.kernel, artifact.entry,
-                                    to_string(artifact.arch), describe_error(call, result));
-  if (result == kUnsupportedPtxVersion || result == kNoBinaryForGpu || result == kInvalidImage) {
-    message += fmt::format(
-        ". This driver supports CUDA up to {0}: if the compiler was newer, update the driver, or point LIBRT_NVRTC at "
-        "the "
-        "libnvrtc of CUDA {0} or older",
-        driver.version());
-  }
-  throw Error(ErrorCode::driver, message);
+  const std::string message = fmt::format("loading {} (entry \"{}\") for {}: {}", artifact.kernel, artifact.entry,
+                                          to_string(artifact.arch), describe_error(call, result));
+  if (!may_be_the_code(result)) throw Error(ErrorCode::driver, message);
+  throw RefusedCode(fmt::format("{}. {}", message, advice(artifact, driver.version())));
 }
 
 }  // namespace

@@ -131,7 +131,9 @@ std::string_view error_hint(Result result) noexcept {
     case kOutOfMemory:
       return "the device has not enough free memory";
     case kNotInitialized:
-      return "a forked child cannot use the CUDA driver that its parent opened";
+      return "a forked child cannot use the CUDA driver that its parent opened: open the GPU in the child only, or "
+             "start "
+             "the child with exec";
     case kDeinitialized:
       return "the process is exiting and the driver has shut down";
     case kStubLibrary:
@@ -150,12 +152,36 @@ std::string_view error_hint(Result result) noexcept {
     case kMisalignedAddress:
     case kLaunchFailed:
       return "a kernel that was launched before has failed; the CUDA context is lost and the process must be restarted";
+    case kStreamCaptureUnsupported:
+      return "a CUDA graph is being captured: get kernels ready with Runtime::prepare(), and allocate, before that";
     case kSystemNotReady:
       return "the machine's GPU services are not up, e.g. the fabric manager";
     case kSystemDriverMismatch:
       return "libcuda and the loaded kernel module are of different versions: reload the module or reboot";
     default:
       return {};
+  }
+}
+
+bool may_be_the_code(Result result) noexcept {
+  switch (result) {
+    case kOutOfMemory:
+    case kNotInitialized:
+    case kDeinitialized:
+    case kStubLibrary:
+    case kDeviceUnavailable:
+    case kNoDevice:
+    case kInvalidDevice:
+    case kInvalidContext:
+    case kEccUncorrectable:
+    case kNotPermitted:
+    case kSystemNotReady:
+    case kSystemDriverMismatch:
+      return false;
+    default:
+      // 700 to 799: a kernel that ran before has failed. 900 to 908: a stream is being captured.
+      return !(result >= kIllegalAddress && result < kNotPermitted) &&
+             !(result >= kStreamCaptureUnsupported && result <= kStreamCaptureWrongThread);
   }
 }
 

@@ -14,6 +14,10 @@ std::string_view error_name(Result result) noexcept;
 /// What a user can do about it, as a clause; empty where the name says it all.
 std::string_view error_hint(Result result) noexcept;
 
+/// Whether an error of loading code may be the code's fault. Out of memory, a lost context or a driver that is not
+/// there would meet any other code too.
+bool may_be_the_code(Result result) noexcept;
+
 /// "cuMemAlloc failed: CUDA_ERROR_OUT_OF_MEMORY (2)", with the hint if there is one.
 std::string describe_error(std::string_view call, Result result);
 

@@ -4,7 +4,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <mutex>
+#include <atomic>
 #include <string>
 #include <thread>
 #include <utility>
@@ -14,6 +14,7 @@
 #include "src/device/virtual/launcher.hpp"
 #include "src/device/virtual/virtual_arch.hpp"
 #include "src/ptx/machine.hpp"
+#include "src/util/per_process.hpp"
 
 namespace librt::device {
 
@@ -45,9 +46,38 @@ decltype(auto) translate_faults(const std::string& doing, Work&& work) {
   }
 }
 
-/// The machine's memory may be used by one launch or copy at a time.
+/// One launch or copy at a time.
+class Turns {
+ public:
+  /// Waits for its turn. Throws Error(device_fault) in a child that was forked in the middle of another thread's turn:
+  /// that thread is not there to finish it, and what it left is half done.
+  class Turn {
+   public:
+    explicit Turn(Turns& turns) : lock_(turns.mutex_.lock()), taken_(turns.taken_) {
+      if (taken_.exchange(true)) {
+        throw Error(ErrorCode::device_fault,
+                    "another thread was using the virtual device when this process was forked: open a new one");
+      }
+    }
+    ~Turn() { taken_.store(false); }
+    Turn(const Turn&) = delete;
+    Turn& operator=(const Turn&) = delete;
+
+   private:
+    struct Nothing {};
+    friend class Turns;
+
+    util::PerProcess<Nothing>::Locked lock_;
+    std::atomic<bool>& taken_;
+  };
+
+ private:
+  util::PerProcess<Turn::Nothing> mutex_;
+  std::atomic<bool> taken_{false};
+};
+
 struct SharedMachine {
-  std::mutex mutex;
+  Turns turns;
   std::shared_ptr<ptx::Memory> memory;
   Launcher launcher;
 };
@@ -74,7 +104,7 @@ class VirtualKernel final : public LoadedKernel {
     check_grid(grid);
     ptx::LaunchOptions options = options_;
     options.grid = {.x = grid.x, .y = grid.y, .z = grid.z};
-    const std::scoped_lock lock(shared_->mutex);
+    const Turns::Turn turn(shared_->turns);
     translate_faults(name_, [&] { return shared_->launcher(module_, *shared_->memory, entry_, params, options); });
   }
 
@@ -107,6 +137,7 @@ class VirtualDevice final : public Device {
   }
 
   const Properties& properties() const noexcept override { return properties_; }
+  void require_this_process() const override {}
 
   std::shared_ptr<const LoadedKernel> load(const Artifact& artifact) override {
     check_artifact(artifact, properties_);
@@ -117,7 +148,7 @@ class VirtualDevice final : public Device {
   }
 
   Address allocate(std::size_t bytes) override {
-    const std::scoped_lock lock(shared_->mutex);
+    const Turns::Turn turn(shared_->turns);
     return translate_faults("allocate", [&] {
       return shared_->memory->allocate(bytes, fmt::format("buffer {} ({} bytes)", ++num_allocations_, bytes));
     });
@@ -125,36 +156,38 @@ class VirtualDevice final : public Device {
 
   void release(Address address) noexcept override {
     if (address == 0) return;
-    const std::scoped_lock lock(shared_->mutex);
     try {
+      const Turns::Turn turn(shared_->turns);
       shared_->memory->release(address);
     } catch (const ptx::MachineError&) {
       // Not an allocation of this device: there is nothing to release.
+    } catch (const Error&) {
+      // A forked child's half of a device that was in use: it ends with the child.
     }
   }
 
   void upload(Address to, std::span<const std::byte> from) override {
     if (from.empty()) return;
-    const std::scoped_lock lock(shared_->mutex);
+    const Turns::Turn turn(shared_->turns);
     translate_faults("upload", [&] { shared_->memory->write(to, from); });
   }
 
   void download(std::span<std::byte> to, Address from) override {
     if (to.empty()) return;
-    const std::scoped_lock lock(shared_->mutex);
+    const Turns::Turn turn(shared_->turns);
     translate_faults("download", [&] { shared_->memory->read(from, to); });
   }
 
   // Launches are synchronous, so a copy that comes after one on any stream can be made at once.
   void upload_async(Address to, std::span<const std::byte> from, StreamHandle) override { upload(to, from); }
 
-  void synchronize() override { const std::scoped_lock wait_for_a_launch_of_another_thread(shared_->mutex); }
+  void synchronize() override { const Turns::Turn waits_for_a_launch_of_another_thread(shared_->turns); }
 
  private:
   std::shared_ptr<SharedMachine> shared_;
   unsigned threads_;
   Properties properties_;
-  std::uint64_t num_allocations_ = 0;  // under shared_->mutex
+  std::uint64_t num_allocations_ = 0;  // in a turn
 };
 
 }  // namespace

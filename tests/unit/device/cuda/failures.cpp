@@ -85,13 +85,13 @@ TEST_CASE("why there is no device is said in words", "[cuda]") {
                Contains("stub") && Contains("CUDA_ERROR_STUB_LIBRARY (34)") && Contains("LIBRT_DEVICE=virtual"));
   }
   SECTION("no GPU") {
-    machine.num_gpus = 0;
+    machine.gpus.clear();
     fake_cuda::set_machine(machine);
     const std::string message = message_of(ErrorCode::no_device, [] { open_cuda_device(0); });
     CHECK_THAT(message, Contains("sees no GPU") && Contains("(100)"));
   }
   SECTION("no such GPU") {
-    machine.num_gpus = 2;
+    machine.gpus.resize(2);
     fake_cuda::set_machine(machine);
     const std::string message = message_of(ErrorCode::no_device, [] { open_cuda_device(2); });
     CHECK_THAT(message, Contains("no cuda:2") && Contains("sees 2 GPUs, numbered from 0 to 1"));
@@ -103,8 +103,8 @@ TEST_CASE("why there is no device is said in words", "[cuda]") {
     CHECK_THAT(message, Contains("supports CUDA up to 11.8") && Contains("12.0 or later"));
   }
   SECTION("a GPU that is too old") {
-    machine.compute_major = 7;
-    machine.compute_minor = 5;
+    machine.gpus[0].compute_major = 7;
+    machine.gpus[0].compute_minor = 5;
     fake_cuda::set_machine(machine);
     const std::string message = message_of(ErrorCode::no_device, [] { open_cuda_device(0); });
     CHECK_THAT(message, Contains("compute capability 7.5") && Contains("8.0 or later"));

@@ -34,13 +34,13 @@ TEST_CASE("what is compiled for a GPU uses its specific architecture from 9.0 on
   fake_cuda::reset();
   fake_cuda::Machine machine;
   CHECK(to_string(open_cuda_device(0)->properties().arch) == "sm_90a");
-  machine.compute_major = 12;
+  machine.gpus[0].compute_major = 12;
   fake_cuda::set_machine(machine);
   CHECK(to_string(open_cuda_device(0)->properties().arch) == "sm_120a");
-  machine.compute_major = 8;
-  machine.compute_minor = 9;
-  machine.num_sms = 142;
-  machine.shared_bytes_per_block = 101376;
+  machine.gpus[0].compute_major = 8;
+  machine.gpus[0].compute_minor = 9;
+  machine.gpus[0].num_sms = 142;
+  machine.gpus[0].shared_bytes_per_block = 101376;
   fake_cuda::set_machine(machine);
   const Properties properties = open_cuda_device(0)->properties();
   CHECK(to_string(properties.arch) == "sm_89");
@@ -57,7 +57,8 @@ TEST_CASE("loading hands the driver the cubin, the entry and the shared memory",
   const fake_cuda::LoadedCode loaded = fake_cuda::loaded_code().front();
   CHECK(loaded.first_bytes == "cubin bytes");
   CHECK(loaded.kernel_name == "librt_entry");
-  CHECK(loaded.max_dynamic_shared_bytes == 73984);
+  CHECK(loaded.max_dynamic_shared_bytes == std::map<int, int>{{0, 73984}});
+  CHECK(loaded.is_loaded == std::map<int, bool>{{0, true}});
   CHECK(fake_cuda::count("cuFuncLoad") == 1);
 }
 

@@ -1,0 +1,186 @@
+// Each call of each driver entry fails in turn, in whole flows of a Runtime: a clear error each time, nothing leaked,
+// and the next attempt works. The entries are those that the stand-in has, so that none can be forgotten.
+#include <catch2/catch.hpp>
+
+#include <set>
+#include <string>
+#include <vector>
+
+#include "tests/runtime/fixture.hpp"
+#include "tests/support/temp_dir.hpp"
+
+namespace librt::test {
+namespace {
+
+constexpr int kInvalidImage = 200;
+constexpr int kNotPermitted = 800;
+
+// They give something back: their failing is the driver's loss, and no reason to stop anybody.
+const std::set<std::string> kMayFail = {"cuMemFree", "cuLibraryUnload", "cuDevicePrimaryCtxRelease", "cuCtxPopCurrent"};
+// Of CUDA 12.4: an older driver works without them.
+const std::set<std::string> kOptional = {"cuFuncLoad", "cuKernelGetParamInfo"};
+// Those that see code: what they refuse may be the code's fault.
+const std::set<std::string> kSeeCode = {"cuLibraryLoadData",   "cuLibraryGetKernel", "cuKernelSetAttribute",
+                                        "cuKernelGetFunction", "cuFuncLoad",         "cuKernelGetParamInfo"};
+
+std::string outstanding() {
+  const fake_cuda::Outstanding now = fake_cuda::outstanding();
+  return fmt::format("{} allocations, {} libraries, {} contexts, {} pushed", now.allocations, now.libraries,
+                     now.contexts, now.context_depth);
+}
+constexpr const char* kNothing = "0 allocations, 0 libraries, 0 contexts, 0 pushed";
+
+/// How often a whole flow calls each entry.
+std::vector<std::pair<std::string, int>> calls_of_a_flow() {
+  reset_fake();
+  {
+    Runtime runtime(cuda_options());
+    whole_flow(runtime);
+  }
+  std::vector<std::pair<std::string, int>> calls;
+  for (const std::string& entry : fake_cuda::entries()) {
+    calls.emplace_back(entry, static_cast<int>(fake_cuda::count(entry)));
+  }
+  return calls;
+}
+
+/// Empty if the flow went well, else the Error's message after its code.
+std::string error_of_flow(Runtime& runtime) {
+  try {
+    whole_flow(runtime);
+    return "";
+  } catch (const Error& error) {
+    return fmt::format("{}: {}", to_string(error.code()), error.what());
+  }
+}
+
+}  // namespace
+
+TEST_CASE("a whole flow calls every entry and leaves nothing behind", "[runtime][failures]") {
+  for (const auto& [entry, calls] : calls_of_a_flow()) {
+    INFO(entry);
+    CHECK(calls > 0);
+  }
+  CHECK(outstanding() == kNothing);
+}
+
+TEST_CASE("each call of each entry fails in turn", "[runtime][failures]") {
+  int failures = 0;
+  const auto all_calls = calls_of_a_flow();
+  const auto frees = static_cast<int>(fake_cuda::count("cuMemFree"));
+  for (const auto& [entry, calls] : all_calls) {
+    for (int nth = 1; nth <= calls; ++nth) {
+      INFO("call " << nth << " of " << entry);
+      // The flow ends with releases, each in a context that is made current for it: where that cannot be done, the
+      // memory stays the driver's, as when cuMemFree itself fails.
+      const bool is_for_release = (entry == "cuCtxGetCurrent" || entry == "cuCtxPushCurrent") && nth > calls - frees;
+      const bool may_fail = kMayFail.contains(entry) || is_for_release;
+      reset_fake();
+      fake_cuda::fail_call(entry, nth, kNotPermitted);
+      {
+        Runtime runtime(cuda_options());
+        const std::string error = error_of_flow(runtime);
+        if (error.empty()) {
+          const bool is_optional = entry == "cuGetProcAddress" && nth > calls - static_cast<int>(kOptional.size());
+          CHECK((may_fail || is_optional));
+        } else {
+          ++failures;
+          CHECK_THAT(error, Catch::StartsWith("no_device: ") || Catch::StartsWith("driver: "));
+          CHECK_THAT(error, Catch::Contains(entry) && Catch::Contains("CUDA_ERROR_NOT_PERMITTED (800)"));
+          if (error.starts_with("no_device")) CHECK_THAT(error, Catch::Contains("LIBRT_DEVICE=virtual"));
+          CHECK(error_of_flow(runtime) == "");  // the same Runtime, once the driver is well again
+        }
+        CHECK(runtime.stats().compiled == 0);  // what is wrong with the machine costs no entry
+      }
+      if (!may_fail) CHECK(outstanding() == kNothing);
+      fake_cuda::heal();
+      const std::string before = outstanding();
+      Runtime next(cuda_options());
+      CHECK(error_of_flow(next) == "");
+      next = Runtime(cuda_options("virtual"));
+      CHECK(outstanding() == before);
+    }
+  }
+  CHECK(failures > 50);
+}
+
+TEST_CASE("an entry that never works is named by every attempt", "[runtime][failures]") {
+  for (const std::string& entry : fake_cuda::entries()) {
+    if (kMayFail.contains(entry)) continue;
+    INFO(entry);
+    reset_fake();
+    fake_cuda::fail(entry, kNotPermitted);
+    {
+      Runtime runtime(cuda_options());
+      CHECK_THAT(error_of_flow(runtime), Catch::Contains(entry));
+      CHECK_THAT(error_of_flow(runtime), Catch::Contains(entry));
+    }
+    CHECK(outstanding() == kNothing);
+  }
+}
+
+TEST_CASE("a driver that lacks an entry is refused by name, or works without it", "[runtime][failures]") {
+  for (const std::string& entry : fake_cuda::entries()) {
+    if (entry == "cuInit" || entry == "cuDriverGetVersion" || entry == "cuGetProcAddress") continue;
+    INFO(entry);
+    reset_fake();
+    fake_cuda::hide(entry);
+    {
+      Runtime runtime(cuda_options());
+      const std::string error = error_of_flow(runtime);
+      if (kOptional.contains(entry)) {
+        CHECK(error == "");
+      } else {
+        CHECK_THAT(error, Catch::StartsWith("no_device: ") && Catch::Contains(entry));
+      }
+    }
+    CHECK(outstanding() == kNothing);
+  }
+}
+
+TEST_CASE("code from disk that any loading call refuses is compiled anew once", "[runtime][failures]") {
+  const TempDir cache;
+  reset_fake();
+  const std::string key = Runtime(cuda_options("cuda:0", cache.path())).get(kGqa).artifact().key;
+  for (const std::string& entry : kSeeCode) {
+    INFO(entry);
+    reset_fake();
+    fake_cuda::fail_call(entry, 1, kInvalidImage);
+    {
+      Runtime runtime(cuda_options("cuda:0", cache.path()));
+      CHECK(error_of_flow(runtime) == "");
+      CHECK(runtime.stats().compiled == 1);
+      CHECK(runtime.get(kGqa).artifact().key == key);
+    }
+    CHECK(outstanding() == kNothing);
+  }
+  // And if what was compiled is refused as well, that is the answer: no second compile.
+  reset_fake();
+  fake_cuda::fail("cuLibraryLoadData", kInvalidImage);
+  Runtime runtime(cuda_options("cuda:0", cache.path()));
+  CHECK_THAT(error_of_flow(runtime), Catch::StartsWith("driver: ") && Catch::Contains("CUDA_ERROR_INVALID_IMAGE"));
+  CHECK(runtime.stats().compiled == 1);
+}
+
+TEST_CASE("a driver that is older than the compiler: both versions and what helps", "[runtime][failures]") {
+  fake_cuda::Machine machine = fake_machine();
+  machine.driver_version = 12040;
+  reset_fake(machine);
+  const TempDir cache;
+  Runtime runtime(cuda_options("cuda:0", cache.path()));
+  const std::string made_by = runtime.compile(kGqa, runtime.device().arch).ptx;
+  const int code = GENERATE(200, 209, 222);
+  fake_cuda::fail("cuLibraryLoadData", code);
+  const std::string error = error_of_flow(runtime);
+  const std::string release = "Cuda compilation tools, release ";
+  const std::size_t at = made_by.find(release);
+  REQUIRE(at != std::string::npos);
+  const std::string version =
+      made_by.substr(at + release.size(), made_by.find(',', at + release.size()) - at - release.size());
+  if (version.starts_with("12.0") || version.starts_with("12.1"))
+    return;  // an NVRTC that this driver is not older than
+  CHECK_THAT(error, Catch::Contains("supports CUDA up to 12.4, the code was made by NVRTC " + version));
+  CHECK_THAT(error, Catch::Contains("update the driver, or point LIBRT_NVRTC at the libnvrtc of CUDA 12.4 or older"));
+}
+
+}  // namespace librt::test
