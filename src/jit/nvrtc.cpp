@@ -15,12 +15,6 @@
 namespace librt::jit {
 namespace {
 
-// Some releases of NVRTC 12 refuse these. They change no byte of what our kernels compile to, so they can be left out.
-constexpr int kFirstMajorWithNewOptions = 13;
-bool is_new_option(const std::string& option) {
-  return option == "-no-cache" || option == "-minimal";
-}
-
 /// Owns one nvrtcProgram.
 class ProgramHandle {
  public:
@@ -132,7 +126,6 @@ struct Nvrtc::Impl {
 
   /// The key was made from the files before they were loaded; an upgrade in between must not go unseen.
   void check_version() {
-    int minor = 0;
     check(api.nvrtcVersion(&major, &minor), "nvrtcVersion");
     const std::string loaded = fmt::format("{}.{}", major, minor);
     if (!identity.version.empty() && loaded != identity.version) {
@@ -204,6 +197,7 @@ struct Nvrtc::Impl {
   void* library = nullptr;
   NvrtcApi api{};
   int major = 0;
+  int minor = 0;
   std::vector<int> archs;
 };
 
@@ -223,13 +217,9 @@ Compiled Nvrtc::compile(const Program& program, const KernelSources& sources) co
   if (!std::binary_search(impl.archs.begin(), impl.archs.end(), program.arch.sm)) {
     impl.unsupported(program.arch, "it is not in its list");
   }
+  const std::vector<std::string> texts = nvrtc_options(program.options, impl.major, impl.minor);
   std::vector<const char*> options;
-  for (const std::string& option : program.options) {
-    if (!is_allowed_option(option)) {
-      throw Error(ErrorCode::invalid_argument, fmt::format("NVRTC option \"{}\" is not among those allowed", option));
-    }
-    if (impl.major >= kFirstMajorWithNewOptions || !is_new_option(option)) options.push_back(option.c_str());
-  }
+  for (const std::string& text : texts) options.push_back(text.c_str());
   const Headers headers = headers_of(program, sources);
   ProgramHandle handle(api);
   impl.check(api.nvrtcCreateProgram(handle.out(), program.source.c_str(), (program.entry + ".cu").c_str(),

@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <array>
 #include <string_view>
+#include <utility>
 
 #include "src/util/hash.hpp"
 
@@ -22,10 +23,40 @@ constexpr int kSchema = 1;
 constexpr std::string_view kArchOption = "-arch=";
 // Keeps NVRTC from looking for a driver and from its own hidden cache; changes no byte of the output.
 constexpr std::string_view kNoCache = "-no-cache";
+// NVRTC caches what it compiles, and knows how not to, from this version on.
+constexpr std::pair kFirstWithCache(12, 9);
+// It changes no byte of what our kernels compile to, so that older ones, some of which refuse it, do without.
+constexpr std::string_view kMinimal = "-minimal";
+constexpr int kFirstMajorWithMinimal = 13;
 
-constexpr std::array<std::string_view, 4> kFixedOptions = {"--std=c++17", "-minimal", "-default-device", kNoCache};
+constexpr std::array<std::string_view, 4> kFixedOptions = {"--std=c++17", kMinimal, "-default-device", kNoCache};
 // Only an assembler reports registers and spills: none runs for compute_XX.
 constexpr std::string_view kReport = "-Xptxas=-v";
+
+bool is_known(std::string_view option, int nvrtc_major) {
+  return option != kMinimal || nvrtc_major >= kFirstMajorWithMinimal;
+}
+
+/// Debug code and fast compiles, in any spelling: NVRTC keeps them on for all that the process compiles after.
+bool is_lasting(std::string_view option) {
+  const std::string_view name = option.substr(std::min(option.find_first_not_of('-'), option.size()));
+  return name == "G" || name.starts_with("device-debug") || name.starts_with("Ofc") ||
+         name.starts_with("Ofast-compile");
+}
+
+void check_allowed(const std::string& option) {
+  if (is_lasting(option)) {
+    throw Error(
+        ErrorCode::invalid_argument,
+        fmt::format("NVRTC option \"{}\" is refused: it changes the code of every later compile in this process",
+                    option));
+  }
+  if (option.starts_with(kArchOption) || option == kReport || option == "-lineinfo" ||
+      std::find(kFixedOptions.begin(), kFixedOptions.end(), option) != kFixedOptions.end()) {
+    return;
+  }
+  throw Error(ErrorCode::invalid_argument, fmt::format("NVRTC option \"{}\" is not among those allowed", option));
+}
 
 bool is_identifier(std::string_view text) {
   const auto is_word = [](char c) {
@@ -70,9 +101,15 @@ extern "C" __global__ void __launch_bounds__(Traits::kThreads, Traits::kMinBlock
   return program;
 }
 
-bool is_allowed_option(const std::string& option) {
-  return option.starts_with(kArchOption) || option == kReport || option == "-lineinfo" ||
-         std::find(kFixedOptions.begin(), kFixedOptions.end(), option) != kFixedOptions.end();
+std::vector<std::string> nvrtc_options(const std::vector<std::string>& wanted, int nvrtc_major, int nvrtc_minor) {
+  std::vector<std::string> options;
+  for (const std::string& option : wanted) {
+    check_allowed(option);
+    if (option != kNoCache && is_known(option, nvrtc_major)) options.push_back(option);
+  }
+  const bool has_cache = std::pair(nvrtc_major, nvrtc_minor) >= kFirstWithCache;
+  if (has_cache) options.emplace_back(kNoCache);
+  return options;
 }
 
 std::vector<util::KeyField> key_fields(const Program& program, const KernelSources& sources,

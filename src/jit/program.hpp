@@ -34,9 +34,11 @@ struct Program {
 /// spec_json that is not JSON.
 Program make_program(const Specialization& specialization, const Arch& arch);
 
-/// Whether `option` may be passed to NVRTC. Some may not: -G and -Ofc=max change the code of every later compile in the
-/// process, an include directory would bring in text that no key knows of.
-bool is_allowed_option(const std::string& option);
+/// What is passed to NVRTC for `wanted`: without the options that this version of it does not know, and always with its
+/// own cache turned off, where it has one. Throws Error(invalid_argument) for any other than librt's own: -G and -Ofc
+/// change the code of every later compile in the process, an include directory would bring in text that no key knows
+/// of.
+std::vector<std::string> nvrtc_options(const std::vector<std::string>& wanted, int nvrtc_major, int nvrtc_minor);
 
 /// schema, target, source, headers, options, names, compiler, spec: see src/cache/README.md. Header digests come from
 /// `sources` and cover what the stub's header includes; "toolkit" is absent since no kernel includes a toolkit header.

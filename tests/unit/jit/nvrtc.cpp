@@ -152,11 +152,55 @@ TEST_CASE("A stub without its header is refused before the compiler runs", "[jit
 
 TEST_CASE("Options that change later compiles are refused", "[jit][nvrtc]") {
   Program program = make_program(scale_specialization(32, 2), parse_arch("sm_80"));
-  const char* option = GENERATE("-G", "-Ofc=max", "-I.");
-  program.options.emplace_back(option);
-  const Error error = error_of([&] { nvrtc().compile(program, ScaleSources().load()); });
-  CHECK(error.code() == ErrorCode::invalid_argument);
-  CHECK_THAT(error.what(), Catch::Contains(option));
+  const auto refused = [&](const std::string& option) {
+    Program with_option = program;
+    with_option.options.emplace_back(option);
+    const Error error = error_of([&] { nvrtc().compile(with_option, ScaleSources().load()); });
+    CHECK(error.code() == ErrorCode::invalid_argument);
+    CHECK_THAT(error.what(), Catch::Contains("\"" + option + "\""));
+    return std::string(error.what());
+  };
+  for (const char* option :
+       {"-G", "--G", "--device-debug", "-device-debug", "--device-debug=true", "-Ofc=max", "-Ofc=mid", "-Ofc",
+        "--Ofc=max", "--Ofast-compile=max", "-Ofast-compile=max", "--Ofast-compile"}) {
+    CHECK_THAT(refused(option), Catch::Contains("every later compile in this process"));
+  }
+  for (const char* option : {"-I.", "-DX", "max", "", "-", "-g", "--use_fast_math", "-Xptxas=-O0", "-include=x.h"}) {
+    CHECK_THAT(refused(option), Catch::Contains("not among those allowed"));
+  }
+}
+
+TEST_CASE("What is compiled after a refused option is what is compiled without", "[jit][nvrtc]") {
+  const Compiled before = compile(ScaleSources().load(), "sm_80");
+  Program program = make_program(scale_specialization(32, 2), parse_arch("sm_80"));
+  program.options.emplace_back("-G");
+  CHECK_THROWS_AS(nvrtc().compile(program, ScaleSources().load()), Error);
+  CHECK(compile(ScaleSources().load(), "sm_80").cubin == before.cubin);
+}
+
+TEST_CASE("NVRTC's own cache is off in every version that has one", "[jit][nvrtc]") {
+  struct Version {
+    const char* name;
+    bool has_cache;
+    bool has_minimal;
+  };
+  // Stand-ins that give back the options as their log.
+  for (const Version& version :
+       {Version{"12.8", false, false}, Version{"12.9", true, false}, Version{"13.0", true, true}}) {
+    INFO(version.name);
+    const NvrtcIdentity identity =
+        identify_nvrtc(std::string(LIBRT_FAKE_NVRTC_DIR) + "/" + version.name + "/libnvrtc.so." + version.name);
+    CHECK(identity.version == version.name);
+    const Nvrtc recording(identity);
+    for (const char* arch : {"sm_80", "sm_90a", "compute_80"}) {
+      Program program = make_program(scale_specialization(32, 2), parse_arch(arch));
+      if (arch == std::string_view("sm_80")) std::erase(program.options, "-no-cache");  // not even asked for
+      const std::string options = recording.compile(program, ScaleSources().load()).log;
+      CHECK_THAT(options, Catch::Contains(std::string("-arch=") + arch + "\n--std=c++17\n"));
+      CHECK((options.find("-no-cache\n") != std::string::npos) == version.has_cache);
+      CHECK((options.find("-minimal\n") != std::string::npos) == version.has_minimal);
+    }
+  }
 }
 
 TEST_CASE("A library that cannot be loaded is named with the loader's reason", "[jit][nvrtc]") {
