@@ -110,10 +110,11 @@ class LIBRT_API Kernel {
   Plan plan(std::span<const std::int32_t> kv_indptr, std::span<const std::int32_t> kv_last_page_len,
             const PlanOptions& options = {}) const;
 
-  /// Enqueues the decode, and the merge where the plan has splits, on `stream` (null = the default stream). Does not
-  /// wait on a GPU; on the virtual device it returns when the work is done. Takes no lock and allocates nothing.
+  /// Enqueues the decode, and the merge where the plan has splits, on `stream` (null = the default stream). On a GPU it
+  /// does not wait, takes no lock, allocates nothing and reads no environment variable, and the stream may be one that
+  /// a CUDA graph is captured from. On the virtual device it returns when the work is done, one launch after the other.
   /// Every row of out (and lse) of every request is written; a request without pages gets 0 and -inf.
-  /// Throws Error: invalid_argument (names the argument), driver, device_fault.
+  /// Throws Error: invalid_argument (names the argument), driver, device_fault, no_device in a forked child.
   void launch(const Plan& plan, const GqaDecodeArgs& args, CUstream_st* stream = nullptr) const;
   void launch(const Plan& plan, const MlaDecodeArgs& args, CUstream_st* stream = nullptr) const;
 

@@ -55,10 +55,9 @@ struct RuntimeStats {
 /// miss. Movable; all const-free members below are thread safe and may run side by side. Kernels and Buffers may
 /// outlive it. Each Runtime has one device; several for different GPUs may live in one process.
 /// fork: in a child, a Runtime whose GPU was opened before the fork throws no_device, since the CUDA driver does not
-/// survive a fork, and what the parent made may only be destroyed, which touches no driver. One whose GPU was not opened
-/// yet works, as do those that have a virtual device.
-/// Exit: Runtimes, Kernels and Buffers may be static; what the driver no longer takes back at the exit of the process is
-/// left to its end.
+/// survive a fork, and what the parent made may only be destroyed, which touches no driver. One whose GPU was not
+/// opened yet works, as do those that have a virtual device. Exit: Runtimes, Kernels and Buffers may be static; what
+/// the driver no longer takes back at the exit of the process is left to its end.
 class LIBRT_API Runtime {
  public:
   explicit Runtime(Options options = Options::from_env());
@@ -72,13 +71,13 @@ class LIBRT_API Runtime {
   /// Throws Error: invalid_argument, no_device, no_nvrtc, compile_failed, unsupported, not_cached, driver.
   Kernel get(const Spec& spec);
 
-  /// get(), ahead of need: at the start of a program, so that no request waits for a compile and nothing is loaded in the
-  /// middle of a capture of a CUDA graph (which the driver may refuse). The decode and the merge are then on the device
-  /// in full, and later calls of get() for these specs find them in memory, without a lock, until drop_memory_cache().
-  /// Throws as get().
+  /// get(), ahead of need: at the start of a program, so that no request waits for a compile and nothing is loaded in
+  /// the middle of a capture of a CUDA graph (which the driver may refuse). The decode and the merge are then on the
+  /// device in full, and later calls of get() for these specs find them in memory, without a lock, until
+  /// drop_memory_cache(). Throws as get().
   Kernel prepare(const Spec& spec);
-  /// As prepare() of each, side by side on up to `threads` threads (0 = one for each core); in the order of `specs`. All
-  /// are tried before the error of the first that failed is thrown; the others then stay prepared.
+  /// As prepare() of each, side by side on up to `threads` threads (0 = one for each core); in the order of `specs`.
+  /// All are tried before the error of the first that failed is thrown; the others then stay prepared.
   std::vector<Kernel> prepare(std::span<const Spec> specs, unsigned threads = 0);
 
   /// The specialization for any architecture that NVRTC supports. Needs no device.
@@ -95,7 +94,7 @@ class LIBRT_API Runtime {
   std::string source(const Spec& spec, const Arch& arch) const;
 
   /// Loads an Artifact made by compile(spec, ...) on the device in use. On the virtual device its PTX is run. The merge
-  /// kernel is fetched by the first plan that needs it.
+  /// kernel is fetched by the first plan that needs it, so make that one ahead of a capture of a CUDA graph.
   Kernel load(const Spec& spec, Artifact artifact);
 
   /// Opens the device if that has not happened yet.
