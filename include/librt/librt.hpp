@@ -7,6 +7,7 @@
 #include <librt/error.hpp>
 #include <librt/export.hpp>
 #include <librt/kernel.hpp>
+#include <librt/manifest.hpp>
 #include <librt/options.hpp>
 #include <librt/runtime.hpp>
 #include <librt/spec.hpp>

@@ -10,6 +10,7 @@
 #include "src/api/device_choice.hpp"
 #include "src/api/kernel_impl.hpp"
 #include "src/api/spec_hash.hpp"
+#include "src/api/spec_text.hpp"
 #include "src/api/specialize.hpp"
 #include "src/cache/once_map.hpp"
 #include "src/util/made_once.hpp"
@@ -76,12 +77,6 @@ SharedKernel make_kernel(const Spec& spec, std::shared_ptr<device::Device> devic
   return kernel;
 }
 
-/// Equal specs must meet in one slot of the map.
-Spec normalized(Spec spec) {
-  std::visit([](auto& one) { one.kv_dtype = one.kv_dtype.value_or(one.dtype); }, spec);
-  return spec;
-}
-
 void require_range(const Buffer& buffer, std::size_t bytes, std::size_t offset, const char* what) {
   if (offset > buffer.size() || bytes > buffer.size() - offset) {
     throw Error(ErrorCode::invalid_argument,
@@ -99,7 +94,7 @@ Runtime& Runtime::operator=(Runtime&&) noexcept = default;
 
 Kernel Runtime::get(const Spec& wanted) {
   validate(wanted);
-  const Spec spec = normalized(wanted);
+  const Spec spec = api::normalized(wanted);  // equal specs must meet in one slot of the map
   auto result = impl_->kernels.get(spec, [&] {
     const std::shared_ptr<device::Device> device = impl_->open_device();
     const api::Specialized specialized = api::specialize(spec, api::compile_arch(device->properties()));
@@ -136,7 +131,7 @@ std::string Runtime::source(const Spec& spec, const Arch& arch) const {
 }
 
 Kernel Runtime::load(const Spec& wanted, Artifact artifact) {
-  const Spec spec = normalized(wanted);
+  const Spec spec = api::normalized(wanted);
   const api::Specialized expected = api::specialize(spec, artifact.arch);
   if (artifact.spec != expected.program.spec_json || artifact.block_threads != expected.block_threads ||
       artifact.shared_bytes != expected.shared_bytes) {

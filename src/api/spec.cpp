@@ -9,7 +9,10 @@
 #include <charconv>
 #include <map>
 #include <string>
+#include <utility>
 #include <vector>
+
+#include "src/api/spec_text.hpp"
 
 namespace librt {
 namespace {
@@ -64,10 +67,11 @@ class Fields {
     return parse_dtype(*text);
   }
 
-  void require_empty(std::string_view allowed) const {
+  void require_empty() const {
     if (values_.empty()) return;
-    throw Error(ErrorCode::invalid_argument, fmt::format("{}: {}={} is not a member of the spec; allowed: {}", kernel_,
-                                                         values_.begin()->first, values_.begin()->second, allowed));
+    throw Error(ErrorCode::invalid_argument,
+                fmt::format("{}: {}={} is not a member of the spec; allowed: {}", kernel_, values_.begin()->first,
+                            values_.begin()->second, fmt::join(api::members_of(kernel_), ", ")));
   }
 
  private:
@@ -86,26 +90,11 @@ class Fields {
   std::map<std::string, std::string, std::less<>> values_;
 };
 
-std::vector<std::string> split_words(std::string_view text) {
-  std::vector<std::string> words;
-  constexpr std::string_view kSpace = " \t\r\n";
-  for (std::size_t at = text.find_first_not_of(kSpace); at != std::string_view::npos;) {
-    const std::size_t end = std::min(text.find_first_of(kSpace, at), text.size());
-    words.emplace_back(text.substr(at, end - at));
-    at = text.find_first_not_of(kSpace, end);
-  }
-  return words;
-}
-
 Fields read_fields(const std::vector<std::string>& words) {
   std::map<std::string, std::string, std::less<>> values;
   for (std::size_t i = 1; i < words.size(); ++i) {
-    const std::size_t equals = words[i].find('=');
-    if (equals == std::string::npos || equals == 0) {
-      throw Error(ErrorCode::invalid_argument,
-                  fmt::format("{}: \"{}\" is not of the form key=value", words[0], words[i]));
-    }
-    const auto [slot, fresh] = values.emplace(words[i].substr(0, equals), words[i].substr(equals + 1));
+    api::Assignment assignment = api::split_assignment(words[0], words[i]);
+    const auto [slot, fresh] = values.emplace(std::move(assignment.name), std::move(assignment.value));
     if (!fresh) throw Error(ErrorCode::invalid_argument, fmt::format("{}: {} is given twice", words[0], slot->first));
   }
   return Fields(words[0], std::move(values));
@@ -142,7 +131,7 @@ void validate(const Spec& spec) {
 }
 
 std::string_view kernel_name(const Spec& spec) noexcept {
-  return std::holds_alternative<GqaDecodeSpec>(spec) ? "gqa_decode" : "mla_decode";
+  return std::holds_alternative<GqaDecodeSpec>(spec) ? api::kGqaKernel : api::kMlaKernel;
 }
 
 std::string to_string(const GqaDecodeSpec& spec) {
@@ -162,12 +151,12 @@ std::string to_string(const Spec& spec) {
 }
 
 Spec parse_spec(std::string_view text) {
-  const std::vector<std::string> words = split_words(text);
+  const std::vector<std::string> words = api::split_words(text);
   if (words.empty()) {
     throw Error(ErrorCode::invalid_argument,
                 "the spec is empty; allowed: gqa_decode or mla_decode, then key=value ...");
   }
-  if (words[0] == "gqa_decode") {
+  if (words[0] == api::kGqaKernel) {
     Fields fields = read_fields(words);
     GqaDecodeSpec spec;
     spec.dtype = *fields.dtype("dtype", true);
@@ -176,25 +165,22 @@ Spec parse_spec(std::string_view text) {
     spec.num_kv_heads = fields.number("num_kv_heads");
     spec.head_dim = fields.number("head_dim");
     spec.page_size = fields.number("page_size");
-    fields.require_empty("dtype, kv_dtype, num_qo_heads, num_kv_heads, head_dim, page_size");
+    fields.require_empty();
     validate(spec);
     return spec;
   }
-  if (words[0] == "mla_decode") {
-    Fields fields = read_fields(words);
-    MlaDecodeSpec spec;
-    spec.dtype = *fields.dtype("dtype", true);
-    spec.kv_dtype = fields.dtype("kv_dtype", false);
-    spec.num_heads = fields.number("num_heads");
-    spec.head_dim_ckv = fields.number("head_dim_ckv", 512);
-    spec.head_dim_kpe = fields.number("head_dim_kpe", 64);
-    spec.page_size = fields.number("page_size");
-    fields.require_empty("dtype, kv_dtype, num_heads, head_dim_ckv, head_dim_kpe, page_size");
-    validate(spec);
-    return spec;
-  }
-  throw Error(ErrorCode::invalid_argument,
-              fmt::format("kernel \"{}\" is not known; allowed: gqa_decode, mla_decode", words[0]));
+  static_cast<void>(api::members_of(words[0]));  // throws where the kernel is not known
+  Fields fields = read_fields(words);
+  MlaDecodeSpec spec;
+  spec.dtype = *fields.dtype("dtype", true);
+  spec.kv_dtype = fields.dtype("kv_dtype", false);
+  spec.num_heads = fields.number("num_heads");
+  spec.head_dim_ckv = fields.number("head_dim_ckv", 512);
+  spec.head_dim_kpe = fields.number("head_dim_kpe", 64);
+  spec.page_size = fields.number("page_size");
+  fields.require_empty();
+  validate(spec);
+  return spec;
 }
 
 }  // namespace librt

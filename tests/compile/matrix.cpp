@@ -3,12 +3,10 @@
 
 #include <catch2/catch.hpp>
 #include <fmt/format.h>
-#include <nlohmann/json.hpp>
 
 #include <algorithm>
 #include <atomic>
 #include <cstdlib>
-#include <fstream>
 #include <map>
 #include <mutex>
 #include <string>
@@ -23,20 +21,6 @@
 
 namespace librt::test {
 namespace {
-
-struct Matrix {
-  std::vector<Arch> archs;
-  std::vector<Spec> specs;
-};
-
-Matrix read_matrix() {
-  std::ifstream file(LIBRT_SOURCE_DIR "/kernels/matrix.json");
-  const auto json = nlohmann::json::parse(file);
-  Matrix matrix;
-  for (const auto& arch : json.at("archs")) matrix.archs.push_back(parse_arch(arch.get<std::string>()));
-  for (const auto& spec : json.at("specs")) matrix.specs.push_back(parse_spec(spec.get<std::string>()));
-  return matrix;
-}
 
 /// One compile. Specs that differ only in what does not reach the kernel share a program.
 struct Program {
@@ -57,7 +41,7 @@ int output_dim(const Spec& spec) {
   return std::get<MlaDecodeSpec>(spec).head_dim_ckv;
 }
 
-std::vector<Program> distinct_programs(Runtime& runtime, const Matrix& matrix) {
+std::vector<Program> distinct_programs(Runtime& runtime, const Manifest& matrix) {
   std::map<std::string, Program> programs;  // by program text and architecture
   for (const Arch& arch : matrix.archs) {
     for (const Spec& spec : matrix.specs) {
@@ -111,7 +95,8 @@ std::vector<Outcome> compile_all(std::vector<Program> programs) {
 }
 
 const std::vector<Outcome>& outcomes() {
-  static const std::vector<Outcome> all = compile_all(distinct_programs(runtime(), read_matrix()));
+  static const std::vector<Outcome> all =
+      compile_all(distinct_programs(runtime(), read_manifest(LIBRT_SOURCE_DIR "/kernels/matrix.json")));
   return all;
 }
 

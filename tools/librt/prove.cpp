@@ -12,8 +12,7 @@
 
 #include "src/api/line_info.hpp"
 #include "src/api/specialize.hpp"
-#include "src/util/files.hpp"
-#include "tools/librt/kernel_matrix.hpp"
+#include "tools/librt/builtin_manifests.hpp"
 #include "tools/librt/progress_bar.hpp"
 #include "tools/librt/proof.hpp"
 #include "tools/librt/verb.hpp"
@@ -85,7 +84,7 @@ std::vector<Verdict> prove_spec(Runtime& runtime, const Spec& spec, const std::v
 }
 
 /// Several specs at a time; the verdicts come in the order of the specs.
-std::vector<Verdict> prove_all(Runtime& runtime, const KernelMatrix& matrix, const ProveSettings& settings) {
+std::vector<Verdict> prove_all(Runtime& runtime, const Manifest& matrix, const ProveSettings& settings) {
   std::vector<std::vector<Verdict>> verdicts(matrix.specs.size());
   std::atomic<std::size_t> next{0};
   std::mutex mutex;
@@ -169,17 +168,10 @@ constexpr std::string_view kWhatIsProven =
     "of\n"
     "bounds, no use of unwritten memory. Trusted: ptxas, which makes the cubin of the PTX, and the hardware.\n";
 
-KernelMatrix wanted_matrix(const ProveSettings& settings) {
+Manifest wanted_matrix(const ProveSettings& settings) {
   if (!settings.matrix.empty() && !settings.words.empty())
     throw UsageError("--matrix names a list of specializations; KERNEL names one: give one of them");
-  KernelMatrix matrix;
-  if (settings.matrix.empty()) {
-    matrix = parse_kernel_matrix(kernel_matrix_text(), "kernels/matrix.json");
-  } else {
-    constexpr std::size_t kMostBytes = 1 << 24;
-    const std::vector<std::byte> bytes = util::read_file(settings.matrix, kMostBytes);
-    matrix = parse_kernel_matrix({reinterpret_cast<const char*>(bytes.data()), bytes.size()}, settings.matrix);
-  }
+  Manifest matrix = settings.matrix.empty() ? kernel_matrix() : read_manifest(settings.matrix);
   try {
     if (!settings.words.empty()) matrix.specs = {parse_spec(fmt::format("{}", fmt::join(settings.words, " ")))};
     if (!settings.archs.empty()) matrix.archs.clear();
@@ -187,11 +179,12 @@ KernelMatrix wanted_matrix(const ProveSettings& settings) {
   } catch (const Error& error) {
     throw UsageError(error.what());
   }
+  if (matrix.archs.empty()) throw UsageError(fmt::format("{} names no archs: give --arch", settings.matrix));
   return matrix;
 }
 
 int prove_verb(const ProveSettings& settings) {
-  const KernelMatrix matrix = wanted_matrix(settings);
+  const Manifest matrix = wanted_matrix(settings);
   Runtime runtime(options_from_environment());
   const auto begin = std::chrono::steady_clock::now();
   const std::vector<Verdict> verdicts = prove_all(runtime, matrix, settings);
@@ -232,7 +225,7 @@ void add_prove(CLI::App& tool, int& exit_code) {
   verb->add_option("--arch", settings->archs, "sm_XX[a|f], several with commas; default: those of kernels/matrix.json")
       ->delimiter(',')
       ->type_name("ARCH");
-  verb->add_option("--matrix", settings->matrix, "Another list, in the format of kernels/matrix.json")
+  verb->add_option("--matrix", settings->matrix, "Another manifest, see include/librt/manifest.hpp")
       ->type_name("FILE");
   verb->add_option("-j,--jobs", settings->jobs, "Specializations at a time; default: one for each core")
       ->type_name("N");

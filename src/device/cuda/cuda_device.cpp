@@ -18,8 +18,7 @@ namespace cuda {
 
 namespace {
 
-constexpr int kOldestArch = 80;              // the kernels use cp.async and bf16 mma
-constexpr int kFirstArchWithSpecifics = 90;  // below it there is no 'a' variant
+constexpr int kOldestArch = 80;  // the kernels use cp.async and bf16 mma
 
 int attribute(const PrimaryContext& context, int id, const char* call) {
   int value = 0;
@@ -41,10 +40,7 @@ Properties read_properties(const PrimaryContext& context) {
       attribute(context, kAttributeComputeCapabilityMajor, "cuDeviceGetAttribute(COMPUTE_CAPABILITY_MAJOR)");
   const int minor =
       attribute(context, kAttributeComputeCapabilityMinor, "cuDeviceGetAttribute(COMPUTE_CAPABILITY_MINOR)");
-  const int sm = major * 10 + minor;
-  // What is compiled here runs here: code for exactly this GPU may use everything it has (wgmma and TMA on sm_90a), and
-  // costs nothing in portability, since the architecture is in the key of every cached kernel.
-  properties.arch = {.sm = sm, .suffix = sm >= kFirstArchWithSpecifics ? 'a' : '\0', .ptx_only = false};
+  properties.arch = gpu_arch(major * 10 + minor);
   properties.num_sms = attribute(context, kAttributeMultiprocessorCount, "cuDeviceGetAttribute(MULTIPROCESSOR_COUNT)");
   properties.shared_bytes_per_block = attribute(context, kAttributeMaxSharedMemoryPerBlockOptin,
                                                 "cuDeviceGetAttribute(MAX_SHARED_MEMORY_PER_BLOCK_OPTIN)");

@@ -1,0 +1,168 @@
+#include "src/api/spec_pattern.hpp"
+
+#include <librt/error.hpp>
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <charconv>
+#include <cstdint>
+#include <optional>
+#include <utility>
+
+#include "src/api/spec_text.hpp"
+
+namespace librt::api {
+namespace {
+
+constexpr std::size_t kMostInValue = 32;
+constexpr std::string_view kAllowed = "a value, A..B, A..B+STEP, A..B*FACTOR, or several of them with commas";
+
+[[noreturn]] void refuse(const std::string& what) {
+  throw Error(ErrorCode::invalid_argument, what);
+}
+
+std::optional<std::uint64_t> number(std::string_view text) {
+  std::uint32_t value = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  if (error != std::errc{} || end != text.data() + text.size()) return std::nullopt;
+  return value;
+}
+
+struct Range {
+  std::uint64_t first = 0;
+  std::uint64_t last = 0;
+  std::uint64_t step = 1;    // added
+  std::uint64_t factor = 0;  // multiplied, unless it is 0
+
+  std::uint64_t count() const {
+    if (factor == 0) return (last - first) / step + 1;
+    std::uint64_t values = 0;
+    for (std::uint64_t value = first; value <= last; value *= factor) ++values;
+    return values;
+  }
+  std::uint64_t after(std::uint64_t value) const { return factor == 0 ? value + step : value * factor; }
+};
+
+/// "A..B", "A..B+STEP" or "A..B*FACTOR", `dots` being where the dots are. Nothing if it is none of these.
+std::optional<Range> parse_range(std::string_view text, std::size_t dots) {
+  std::string_view last = text.substr(dots + 2);
+  Range range;
+  if (const std::size_t sign = last.find_first_of("+*"); sign != std::string_view::npos) {
+    const auto change = number(last.substr(sign + 1));
+    if (!change) return std::nullopt;
+    (last[sign] == '+' ? range.step : range.factor) = *change;
+    if (last[sign] == '+' ? *change < 1 : *change < 2) return std::nullopt;
+    last = last.substr(0, sign);
+  }
+  const auto from = number(text.substr(0, dots)), to = number(last);
+  if (!from || !to || *from > *to || (range.factor != 0 && *from == 0)) return std::nullopt;
+  range.first = *from;
+  range.last = *to;
+  return range;
+}
+
+bool is_word(std::string_view text) {
+  return !text.empty() &&
+         std::ranges::all_of(text, [](char each) { return each > ' ' && each < '\x7f' && each != '='; });
+}
+
+}  // namespace
+
+SpecPattern::SpecPattern(std::string kernel, std::size_t max_values)
+    : kernel_(std::move(kernel)), max_values_(max_values) {
+  for (const std::string_view name : members_of(kernel_)) members_.push_back({.name = name, .values = {}});
+}
+
+SpecPattern SpecPattern::parse_line(std::string_view line, std::size_t max_values) {
+  const std::vector<std::string> words = split_words(line);
+  if (words.empty()) {
+    refuse(fmt::format("the line is empty; allowed: {} or {}, then key=value ...", kGqaKernel, kMlaKernel));
+  }
+  SpecPattern pattern(words[0], max_values);
+  for (std::size_t i = 1; i < words.size(); ++i) {
+    const Assignment assignment = split_assignment(words[0], words[i]);
+    if (!pattern.member(assignment.name, assignment.value).values.empty()) {
+      refuse(fmt::format("{}: {} is given twice", words[0], assignment.name));
+    }
+    pattern.add(assignment.name, assignment.value);
+  }
+  return pattern;
+}
+
+SpecPattern::Member& SpecPattern::member(std::string_view name, std::string_view values) {
+  const auto found = std::ranges::find(members_, name, &Member::name);
+  if (found == members_.end()) {
+    refuse(fmt::format("{}: {}={} is not a member of the spec; allowed: {}", kernel_, shown(name), shown(values),
+                       fmt::join(members_of(kernel_), ", ")));
+  }
+  return *found;
+}
+
+void SpecPattern::add(std::string_view name, std::string_view values) {
+  Member& to = member(name, values);
+  std::size_t begin = 0;
+  while (begin <= values.size()) {
+    const std::size_t end = std::min(values.find(',', begin), values.size());
+    add_item(to, values.substr(begin, end - begin), values);
+    begin = end + 1;
+  }
+}
+
+void SpecPattern::add_item(Member& to, std::string_view item, std::string_view all) {
+  const auto malformed = [&] {
+    refuse(fmt::format("{}: {}={} is not a list of values; allowed: {}", kernel_, to.name, shown(all), kAllowed));
+  };
+  const auto require_room = [&](std::uint64_t more) {
+    if (more <= max_values_ - to.values.size()) return;
+    refuse(fmt::format("{}: {}={} stands for {} values; allowed: at most {}", kernel_, to.name, shown(all),
+                       to.values.size() + more, max_values_));
+  };
+  if (!is_word(item) || item.size() > kMostInValue) malformed();
+  const std::size_t dots = item.find("..");
+  if (dots == std::string_view::npos) {
+    require_room(1);
+    to.values.emplace_back(item);
+    return;
+  }
+  const std::optional<Range> range = parse_range(item, dots);
+  if (!range) malformed();
+  require_room(range->count());
+  for (std::uint64_t value = range->first; value <= range->last; value = range->after(value)) {
+    to.values.push_back(std::to_string(value));
+  }
+}
+
+std::size_t SpecPattern::count(std::size_t before, std::size_t limit) const {
+  std::uint64_t specs = 1;
+  for (const Member& each : members_) {
+    if (each.values.empty()) continue;
+    specs *= each.values.size();  // both are bounded, so that this cannot overflow
+    if (before + specs > limit) {
+      refuse(fmt::format("{}: with {} values of {} the manifest asks for {} specs or more; allowed: at most {}",
+                         kernel_, each.values.size(), each.name, before + specs, limit));
+    }
+  }
+  return specs;
+}
+
+void SpecPattern::for_each(const std::function<void(Spec)>& visit) const {
+  std::vector<const Member*> given;
+  for (const Member& each : members_) {
+    if (!each.values.empty()) given.push_back(&each);
+  }
+  std::vector<std::size_t> chosen(given.size());
+  while (true) {
+    std::string text = kernel_;
+    for (std::size_t i = 0; i < given.size(); ++i) {
+      text += fmt::format(" {}={}", given[i]->name, given[i]->values[chosen[i]]);
+    }
+    visit(normalized(parse_spec(text)));
+    std::size_t i = given.size();
+    while (i > 0 && ++chosen[i - 1] == given[i - 1]->values.size()) chosen[--i] = 0;
+    if (i == 0) return;
+  }
+}
+
+}  // namespace librt::api

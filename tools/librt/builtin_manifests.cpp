@@ -1,0 +1,31 @@
+#include "tools/librt/builtin_manifests.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <filesystem>
+
+#include "tools/librt/verb.hpp"
+
+namespace librt::tool {
+
+Manifest kernel_matrix() {
+  const BuiltInManifest& matrix = built_in_manifests().front();
+  return parse_manifest(matrix.text, matrix.path);
+}
+
+Manifest find_manifest(const std::string& name_or_path) {
+  const auto& all = built_in_manifests();
+  const auto found = std::ranges::find(all, name_or_path, &BuiltInManifest::name);
+  if (found != all.end()) return parse_manifest(found->text, found->path);
+  std::error_code ignored;
+  if (!std::filesystem::exists(name_or_path, ignored)) {
+    throw UsageError(
+        fmt::format("{} is neither a file nor the name of a built-in manifest; `librt cache prewarm --list` "
+                    "shows these",
+                    name_or_path));
+  }
+  return read_manifest(name_or_path);
+}
+
+}  // namespace librt::tool
