@@ -9,6 +9,7 @@
 #include <librt/kernel.hpp>
 #include <librt/manifest.hpp>
 #include <librt/options.hpp>
+#include <librt/prewarm.hpp>
 #include <librt/runtime.hpp>
 #include <librt/spec.hpp>
 #include <librt/types.hpp>

@@ -66,6 +66,11 @@ struct LIBRT_API Options {
   /// Host threads that the virtual device spreads the blocks over; 0 = one for each core. The bits do not depend on it.
   unsigned virtual_threads = 0;
   std::vector<SourceEdit> source_edits{};
+  /// File to which each distinct spec and architecture that get() and compile() are asked for is added, as a manifest
+  /// (see manifest.hpp) for `librt cache prewarm`; empty = none. What the manifest holds already is kept, and several
+  /// processes may share one; a file that is no manifest is left alone, with a warning. No problem with it fails a
+  /// request. Environment: LIBRT_RECORD.
+  std::string record{};
   /// Receives what librt has to say, from any thread. Empty = spdlog to stderr, at `log_level` and above.
   std::function<void(LogLevel, std::string_view)> log{};
   /// Environment: LIBRT_LOG=debug|info|warn|error.

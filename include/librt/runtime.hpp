@@ -7,6 +7,7 @@
 #include <librt/export.hpp>
 #include <librt/kernel.hpp>
 #include <librt/options.hpp>
+#include <librt/prewarm.hpp>
 #include <librt/spec.hpp>
 #include <librt/types.hpp>
 
@@ -85,6 +86,16 @@ class LIBRT_API Runtime {
 
   /// As compile(), for the kernel that merges the splits of a spec's results.
   Artifact compile_merge(const Spec& spec, const Arch& arch);
+
+  /// Puts into the cache directory what get() of each spec on a device of each architecture would compile: the decode
+  /// kernel and the one that merges its splits, each program once, several at a time. What is there already is kept, so
+  /// that a prewarm that was killed goes on where it was. Needs no device. One failure does not stop the others.
+  ///
+  /// GPUs from 9.0 on ask for the code that is specific to them: where `archs` has sm_90, sm_90a is made too.
+  ///
+  /// Nothing is kept in memory. Throws Error: invalid_argument (no archs, no cache directory, a cache_mode other than
+  /// rw), no_nvrtc. Everything else is in the report.
+  PrewarmReport prewarm(std::span<const Spec> specs, std::span<const Arch> archs, const PrewarmOptions& options = {});
 
   /// Whether compile() would find it on disk; if not, the nearest entry and what differs. Needs NVRTC's files, since
   /// they are in the key, and neither loads nor compiles anything.

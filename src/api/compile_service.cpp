@@ -120,6 +120,19 @@ SharedArtifact CompileService::recompile(const Specialized& specialized, const A
   return cache_.get_anew(request.for_cache(), [&] { return compile(request); }).value;
 }
 
+CompileService::Stored CompileService::store(const Specialized& specialized, const Arch& arch) {
+  const Request request = make_request(specialized, arch);
+  const cache::Fetched fetched = cache_.tiers().fetch(request.for_cache(), [&] { return compile(request); });
+  const cache::Entry& entry = fetched.entry;
+  return {.was_there = fetched.origin == Origin::disk,
+          .bytes = entry.key_document.size() + entry.meta.size() + entry.cubin.size() + entry.ptx.size() +
+                   entry.source.size()};
+}
+
+bool CompileService::holds(const Specialized& specialized, const Arch& arch) {
+  return cache_.tiers().holds(make_request(specialized, arch).for_cache());
+}
+
 cache::Entry CompileService::compile(const Request& request) {
   jit::Compiled compiled = nvrtc().compile(request.program, sources());
   const jit::Specialization& what = request.specialized.program;

@@ -6,6 +6,7 @@
 #include <librt/options.hpp>
 #include <librt/runtime.hpp>
 
+#include <cstdint>
 #include <memory>
 #include <string>
 #include <vector>
@@ -35,6 +36,15 @@ class CompileService {
 
   /// For bytes from disk that the driver refused: forgets them and compiles anew.
   SharedArtifact recompile(const Specialized& specialized, const Arch& arch);
+
+  struct Stored {
+    bool was_there = false;
+    std::uint64_t bytes = 0;  // about
+  };
+  /// As get(), past the memory of the process: from the directories, else compiled and published there.
+  Stored store(const Specialized& specialized, const Arch& arch);
+  /// Whether a directory has it.
+  bool holds(const Specialized& specialized, const Arch& arch);
 
   /// Why get() would or would not find it. Compiles nothing.
   CacheExplanation explain(const Specialized& specialized, const Arch& arch);

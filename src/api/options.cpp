@@ -105,6 +105,7 @@ Options Options::from_env() {
   if (const auto value = util::env("LIBRT_KERNELS_DIR")) options.kernels_dir = *value;
   if (const auto value = util::env("LIBRT_DEVICE")) options.device = *value;
   if (const auto value = util::env("LIBRT_NVRTC")) options.nvrtc = *value;
+  if (const auto value = util::env("LIBRT_RECORD")) options.record = *value;
   if (const auto value = util::env("LIBRT_LOG")) options.log_level = parse_log_level(*value);
   return options;
 }

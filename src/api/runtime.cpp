@@ -9,6 +9,8 @@
 #include "src/api/compile_service.hpp"
 #include "src/api/device_choice.hpp"
 #include "src/api/kernel_impl.hpp"
+#include "src/api/prewarm.hpp"
+#include "src/api/recorder.hpp"
 #include "src/api/spec_hash.hpp"
 #include "src/api/spec_text.hpp"
 #include "src/api/specialize.hpp"
@@ -23,7 +25,8 @@ struct detail::RuntimeImpl {
   explicit RuntimeImpl(Options given)
       : options(std::move(given)),
         device_choice(api::parse_device(options.device)),
-        compiler(std::make_shared<api::CompileService>(options)) {}
+        compiler(std::make_shared<api::CompileService>(options)),
+        recorder(options.record, compiler->log()) {}
 
   std::shared_ptr<device::Device> open_device() {
     const auto& opened = device.get([&] { return api::open_device(device_choice, options.virtual_threads); });
@@ -34,6 +37,7 @@ struct detail::RuntimeImpl {
   Options options;
   api::DeviceChoice device_choice;
   std::shared_ptr<api::CompileService> compiler;  // shared with kernels, which may fetch their merge later
+  api::Recorder recorder;
   util::MadeOnce<std::shared_ptr<device::Device>> device;
   cache::OnceMap<Spec, SharedKernel, api::SpecHash> kernels;
 };
@@ -97,7 +101,9 @@ Kernel Runtime::get(const Spec& wanted) {
   const Spec spec = api::normalized(wanted);  // equal specs must meet in one slot of the map
   auto result = impl_->kernels.get(spec, [&] {
     const std::shared_ptr<device::Device> device = impl_->open_device();
-    const api::Specialized specialized = api::specialize(spec, api::compile_arch(device->properties()));
+    const Arch arch = api::compile_arch(device->properties());
+    const api::Specialized specialized = api::specialize(spec, arch);
+    impl_->recorder.note(spec, arch);
     SharedKernel kernel =
         make_kernel(spec, device, impl_->compiler, compile_and_load(*impl_->compiler, *device, specialized));
     kernel->merge_kernel();
@@ -109,7 +115,9 @@ Kernel Runtime::get(const Spec& wanted) {
 }
 
 Artifact Runtime::compile(const Spec& spec, const Arch& arch) {
-  const api::Got got = impl_->compiler->get(api::specialize(spec, arch), arch);
+  const api::Specialized specialized = api::specialize(spec, arch);
+  impl_->recorder.note(spec, arch);
+  const api::Got got = impl_->compiler->get(specialized, arch);
   Artifact artifact = *got.artifact;
   artifact.origin = got.origin;
   return artifact;
@@ -120,6 +128,11 @@ Artifact Runtime::compile_merge(const Spec& spec, const Arch& arch) {
   Artifact artifact = *got.artifact;
   artifact.origin = got.origin;
   return artifact;
+}
+
+PrewarmReport Runtime::prewarm(std::span<const Spec> specs, std::span<const Arch> archs,
+                               const PrewarmOptions& options) {
+  return api::prewarm(*impl_->compiler, impl_->options, {specs, archs}, options);
 }
 
 CacheExplanation Runtime::explain(const Spec& spec, const Arch& arch) {

@@ -66,6 +66,7 @@ TEST_CASE("cli bench: every metric is measured", "[cli]") {
   const std::map<std::string, double> targets{{"compile.overhead_ms", 20},
                                               {"cache.disk_hit_ms", 0.3},
                                               {"cache.memory_hit_ns", 100},
+                                              {"cache.prewarm_speedup", 1.7},
                                               {"virtual.warp_instructions_per_s", 10e6},
                                               {"virtual.instrumented_ratio", 4}};
   for (const auto& [name, target] : targets) {

@@ -12,9 +12,19 @@ using librt::test::Tool;
 
 TEST_CASE("cli: every verb has help with an example, on stdout", "[cli]") {
   const Tool tool;
-  const std::vector<std::vector<std::string>> verbs{
-      {"demo"},  {"compile"},       {"run"},         {"check"},         {"bench"},           {"doctor"},
-      {"cache"}, {"cache", "path"}, {"cache", "ls"}, {"cache", "show"}, {"cache", "verify"}, {"cache", "clear"}};
+  const std::vector<std::vector<std::string>> verbs{{"demo"},
+                                                    {"compile"},
+                                                    {"run"},
+                                                    {"check"},
+                                                    {"bench"},
+                                                    {"doctor"},
+                                                    {"cache"},
+                                                    {"cache", "path"},
+                                                    {"cache", "ls"},
+                                                    {"cache", "show"},
+                                                    {"cache", "verify"},
+                                                    {"cache", "clear"},
+                                                    {"cache", "prewarm"}};
   for (std::vector<std::string> verb : verbs) {
     CAPTURE(verb);
     verb.push_back("--help");

@@ -211,6 +211,21 @@ void describe_why(CLI::App& verb, CacheSettings& settings) {
   verb.add_option("--arch", settings.arch, "sm_XX[a|f] or compute_XX")->required()->type_name("ARCH");
 }
 
+void describe_prewarm(CLI::App& verb, CacheSettings& settings) {
+  verb.add_option("manifest", settings.manifest,
+                  "A built-in manifest's name, or a file (see include/librt/manifest.hpp); default: matrix, what ships")
+      ->type_name("MANIFEST");
+  verb.add_option("--arch", settings.archs,
+                  "sm_XX[a|f] or compute_XX, several with commas or by repeating; default: the manifest's")
+      ->delimiter(',')
+      ->allow_extra_args(false)
+      ->type_name("ARCH");
+  verb.add_option("-j,--jobs", settings.jobs, "Compiles at a time; default: one for each core")
+      ->check(CLI::Range(1, 1024))
+      ->type_name("N");
+  verb.add_flag("--list", settings.list, "Only print the built-in manifests, and where their shapes come from");
+}
+
 void describe_gc(CLI::App& verb, CacheSettings& settings) {
   verb.add_flag("--dry-run", settings.dry_run, "Only print the keys of what would be removed");
   verb.add_option("--max-size", settings.max_size,
@@ -267,6 +282,12 @@ void add_cache(CLI::App& tool, int& exit_code) {
   describe_why(*add("why", "Say whether a specialization is there, and if not, what differs from the nearest entry",
                     "librt cache why mla_decode num_heads=16 page_size=64 dtype=bf16 --arch sm_90a", cache_why),
                *settings);
+  describe_prewarm(
+      *add("prewarm",
+           "Compile all that a manifest asks for into the cache; needs no GPU. Exit code 1 if something "
+           "failed",
+           "librt cache prewarm llama-3-8b --arch sm_90a,sm_100a -j 8 --dir /image/librt-cache", cache_prewarm),
+      *settings);
   add("stats", "What was asked of the cache by all processes that used it", "librt cache stats --json",
       cache_print_stats);
   add("verify", "Check every byte of every entry; exit code 1 if one is damaged or not trusted",

@@ -21,6 +21,10 @@ struct CacheSettings {
   bool dry_run = false;
   std::string max_size;
   std::string older_than;
+  std::string manifest;
+  std::vector<std::string> archs;
+  unsigned jobs = 0;
+  bool list = false;
 };
 
 /// Where the cache is; CannotError, which says what would help, if nowhere.
@@ -36,5 +40,6 @@ int cache_print_stats(const CacheSettings& settings);
 int cache_gc(const CacheSettings& settings);
 int cache_extract_file(const CacheSettings& settings);
 int cache_rm(const CacheSettings& settings);
+int cache_prewarm(const CacheSettings& settings);
 
 }  // namespace librt::tool

@@ -1,0 +1,42 @@
+// Options::record: what a run asked for, as a manifest.
+#pragma once
+
+#include <librt/manifest.hpp>
+
+#include <set>
+#include <string>
+
+#include "src/util/log.hpp"
+#include "src/util/per_process.hpp"
+
+namespace librt::api {
+
+/// Thread safe. Writes at each new request, so that the file is complete at any exit, and a killed process loses
+/// nothing. Best effort: never throws, and warns once.
+class Recorder {
+ public:
+  /// @param path empty = records nothing.
+  Recorder(const std::string& path, util::Log log);
+  ~Recorder();
+  Recorder(const Recorder&) = delete;
+  Recorder& operator=(const Recorder&) = delete;
+
+  void note(const Spec& spec, const Arch& arch) noexcept;
+
+ private:
+  struct State {
+    std::set<std::string> noted;  // "ARCH SPEC"
+    Manifest pending;             // what the file may lack still
+    bool given_up = false;
+    bool warned = false;
+  };
+
+  void write(State& state) noexcept;
+  void add_to_file(State& state) const;
+
+  std::string path_;  // absolute
+  util::Log log_;
+  util::PerProcess<State> state_;  // a forked child notes anew: the file has what the parent noted
+};
+
+}  // namespace librt::api

@@ -1,0 +1,129 @@
+// librt cache prewarm: compiles for machines that are not here what a manifest asks for.
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <optional>
+
+#include "tools/librt/builtin_manifests.hpp"
+#include "tools/librt/cache_verbs.hpp"
+#include "tools/librt/progress_bar.hpp"
+
+namespace librt::tool {
+namespace {
+
+int list_manifests(bool json) {
+  Json list = Json::array();
+  std::vector<std::vector<std::string>> rows{{"NAME", "SPECS", "SOURCE"}};
+  for (const BuiltInManifest& each : built_in_manifests()) {
+    const Manifest manifest = parse_manifest(each.text, each.path);
+    list.push_back({{"name", each.name},
+                    {"path", each.path},
+                    {"specs", manifest.specs.size()},
+                    {"source", manifest.source},
+                    {"note", manifest.note}});
+    rows.push_back({std::string(each.name), std::to_string(manifest.specs.size()), manifest.source});
+  }
+  json ? print_json(list) : print(table(rows, {1}));
+  return kDone;
+}
+
+std::vector<Arch> wanted_archs(const CacheSettings& settings, const Manifest& manifest) {
+  std::vector<Arch> archs;
+  try {
+    for (const std::string& arch : settings.archs) archs.push_back(parse_arch(arch));
+  } catch (const Error& error) {
+    throw UsageError(error.what());
+  }
+  if (archs.empty()) archs = manifest.archs;
+  if (archs.empty()) {
+    throw UsageError(fmt::format("the manifest {} names no archs: give --arch, e.g. --arch sm_90a", settings.manifest));
+  }
+  return archs;
+}
+
+Options prewarm_options(const CacheLocation& location) {
+  Options options = options_from_environment();
+  if (options.cache_mode != CacheMode::rw) {
+    throw UsageError("LIBRT_CACHE_MODE lets nothing be written to the cache; allowed for prewarm: rw");
+  }
+  options.cache_dir = location.path;
+  options.cache_read_only.clear();  // the directory has to be complete by itself, wherever it goes
+  return options;
+}
+
+std::string what(const PrewarmProgram& program) {
+  return fmt::format("{} for {}{}", to_string(program.arch), program.kernel == "merge_states" ? "merge of " : "",
+                     to_string(program.spec));
+}
+
+Json to_json(const PrewarmFailure& failure) {
+  return Json{{"spec", to_string(failure.program.spec)},
+              {"kernel", failure.program.kernel},
+              {"arch", to_string(failure.program.arch)},
+              {"code", to_string(failure.code)},
+              {"error", failure.error},
+              {"detail", failure.detail}};
+}
+
+Json to_json(const PrewarmReport& report, const CacheLocation& location) {
+  Json archs = Json::array(), failed = Json::array();
+  for (const Arch& arch : report.archs) archs.push_back(to_string(arch));
+  for (const PrewarmFailure& failure : report.failed) failed.push_back(to_json(failure));
+  return Json{{"path", location.path},       {"archs", archs},        {"requested", report.requested},
+              {"compiled", report.compiled}, {"failed", failed},      {"already_there", report.already_there},
+              {"evicted", report.evicted},   {"bytes", report.bytes}, {"seconds", report.seconds}};
+}
+
+void print_words(const PrewarmReport& report, const CacheLocation& location) {
+  print(table({{"compiled", std::to_string(report.compiled), fmt::format("in {:.1f} s", report.seconds)},
+               {"already there", std::to_string(report.already_there)},
+               {"failed", std::to_string(report.failed.size())}},
+              {1}));
+  for (const PrewarmFailure& failure : report.failed) {
+    print(fmt::format("FAILED  {}: {}\n", what(failure.program), failure.error));
+  }
+  std::vector<std::string> archs;
+  for (const Arch& arch : report.archs) archs.push_back(to_string(arch));
+  say(fmt::format("{} of {} for {}, about {}, in {}", report.compiled + report.already_there - report.evicted,
+                  entries_in_words(report.requested), fmt::join(archs, ", "), with_unit(report.bytes), location.path));
+}
+
+/// What GPUs of a kind ask for is not always what the kind is called.
+void say_what_was_added(const PrewarmReport& report, const std::vector<Arch>& wanted) {
+  for (const Arch& arch : report.archs) {
+    if (std::ranges::find(wanted, arch) != wanted.end()) continue;
+    say(fmt::format("{} is made too: it is what such a GPU asks for", to_string(arch)));
+  }
+}
+
+}  // namespace
+
+int cache_prewarm(const CacheSettings& settings) {
+  if (settings.list) return list_manifests(settings.json);
+  const Manifest manifest = find_manifest(settings.manifest.empty() ? "matrix" : settings.manifest);
+  const std::vector<Arch> archs = wanted_archs(settings, manifest);
+  const CacheLocation location = require_location(settings);
+  const Options options = prewarm_options(location);
+  Runtime runtime(options);
+  PrewarmReport report;
+  {
+    std::optional<ProgressBar> bar;
+    report = runtime.prewarm(manifest.specs, archs,
+                             {.threads = settings.jobs, .progress = [&](auto done, auto all, const auto& program) {
+                                if (!bar) bar.emplace(all);
+                                bar->show(done, what(program));
+                              }});
+  }
+  say_what_was_added(report, archs);
+  settings.json ? print_json(to_json(report, location)) : print_words(report, location);
+  if (report.evicted != 0) {
+    say(
+        fmt::format("{} removed again, to keep the cache below {}: all need about {}; set "
+                    "LIBRT_CACHE_MAX_SIZE to more, or to 0",
+                    entries_in_words(report.evicted), with_unit(options.cache_max_bytes), with_unit(report.bytes)));
+  }
+  return report.complete() ? kDone : kProblemFound;
+}
+
+}  // namespace librt::tool
