@@ -103,7 +103,7 @@ Kernel ProofBench::kernel_for(const Spec& spec) {
   kernel->artifact = artifacts_.decode;
   kernel->device = machine_->device;
   kernel->decode = machine_->decode;
-  kernel->merge = machine_->merge;
+  kernel->load_merge = [merge = machine_->merge] { return merge; };
   return Kernel(std::move(kernel));
 }
 
