@@ -1,60 +1,17 @@
 // Forked children: the CUDA driver does not survive a fork, everything else does.
 #include <catch2/catch.hpp>
-#include <sys/wait.h>
-#include <unistd.h>
 
 #include <atomic>
-#include <csignal>
-#include <functional>
 #include <optional>
 #include <thread>
 
 #include "tests/runtime/fixture.hpp"
+#include "tests/support/in_child.hpp"
 #include "tests/support/temp_dir.hpp"
 #include "tests/unit/api/errors.hpp"
 
 namespace librt::test {
 namespace {
-
-// ThreadSanitizer does not follow a fork of a process with threads.
-#ifdef __SANITIZE_THREAD__
-constexpr bool kForksWithThreads = false;
-#else
-constexpr bool kForksWithThreads = true;
-#endif
-
-/// Runs `body` in a forked child. "" if it returned "", else what it returned, or how the child ended: a deadlock ends
-/// by SIGALRM.
-std::string in_child(const std::function<std::string()>& body) {
-  int ends[2];
-  REQUIRE(::pipe(ends) == 0);
-  const pid_t child = ::fork();
-  REQUIRE(child >= 0);
-  if (child == 0) {
-    std::signal(SIGALRM, SIG_DFL);
-    ::alarm(30);
-    std::string wrong;
-    try {
-      wrong = body();
-    } catch (const std::exception& error) {
-      wrong = std::string("threw ") + error.what();
-    }
-    const ssize_t written = ::write(ends[1], wrong.data(), wrong.size());
-    ::_exit(written == static_cast<ssize_t>(wrong.size()) ? 0 : 1);
-  }
-  ::close(ends[1]);
-  std::string wrong;
-  char buffer[512];
-  for (ssize_t got = 0; (got = ::read(ends[0], buffer, sizeof buffer)) > 0;) {
-    wrong.append(buffer, static_cast<std::size_t>(got));
-  }
-  ::close(ends[0]);
-  int status = 0;
-  REQUIRE(::waitpid(child, &status, 0) == child);
-  if (WIFSIGNALED(status)) return fmt::format("the child was ended by signal {}", WTERMSIG(status));
-  if (WEXITSTATUS(status) != 0) return fmt::format("the child exited with {}", WEXITSTATUS(status));
-  return wrong;
-}
 
 /// Empty if `call` throws no_device with words about the fork.
 template <class Call>

@@ -6,6 +6,7 @@
 #include <atomic>
 #include <cstring>
 #include <functional>
+#include <future>
 #include <numeric>
 #include <span>
 #include <string>
@@ -13,6 +14,8 @@
 #include <vector>
 
 #include "src/device/device.hpp"
+#include "src/device/virtual/launcher.hpp"
+#include "tests/support/in_child.hpp"
 
 namespace librt::device {
 
@@ -232,6 +235,41 @@ TEST_CASE("an impossible launch is refused", "[virtual]") {
              Contains("grid.x is 0"));
   CHECK_THAT(message_of(ErrorCode::device_fault, [&] { kernel->launch({}, bytes_of(parameters).first(8), nullptr); }),
              Contains("fill"));
+}
+
+TEST_CASE("a child that is forked in the middle of a launch is told so", "[virtual]") {
+  if (!test::kForksWithThreads) return;
+  std::promise<void> inside;
+  std::promise<void> finish;
+  const auto device = open_virtual_device(
+      parse_arch("sm_80"), 1, std::make_shared<ptx::Memory>(),
+      [&](const ptx::Module&, ptx::Memory&, std::string_view, std::span<const std::byte>, const ptx::LaunchOptions&) {
+        inside.set_value();
+        finish.get_future().wait();
+      });
+  const Address buffer = device->allocate(16);
+  const auto kernel = device->load(fill_artifact());
+  std::jthread launching([&] { kernel->launch({}, {}, nullptr); });
+  inside.get_future().wait();
+  const auto in_the_child = [&]() -> std::string {
+    device->release(buffer);
+    for (int attempt = 0; attempt < 2; ++attempt) {
+      try {
+        (void)device->allocate(16);
+        return "nothing was thrown";
+      } catch (const Error& error) {
+        if (error.code() != ErrorCode::device_fault) return error.what();
+      }
+    }
+    const auto own = open_virtual_device(parse_arch("sm_80"), 1);
+    return own->allocate(16) != 0 ? "" : "the child's own device does not work";
+  };
+  CHECK(test::in_child(in_the_child) == "");
+  finish.set_value();
+  launching.join();
+  // A device that is at rest goes on in the child, and in the parent.
+  CHECK(test::in_child([&] { return device->allocate(16) != 0 ? "" : "no memory"; }) == "");
+  device->release(buffer);
 }
 
 }  // namespace librt::device

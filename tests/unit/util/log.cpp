@@ -4,12 +4,15 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <stdexcept>
 #include <string>
+#include <thread>
 #include <utility>
 #include <vector>
 
 #include "src/util/files.hpp"
+#include "tests/support/in_child.hpp"
 #include "tests/support/temp_dir.hpp"
 
 using namespace librt;
@@ -56,4 +59,28 @@ TEST_CASE("without a sink messages go to stderr, with the names that LIBRT_LOG t
   const std::string text = util::read_text_file(path, 10000);
   CHECK_THAT(text, Catch::Matchers::Contains("librt warn: 100% {} of it\n"));
   CHECK_THAT(text, !Catch::Matchers::Contains("not this"));
+}
+
+TEST_CASE("a child that is forked while another thread writes a message can write its own", "[util][log]") {
+  if (!test::kForksWithThreads) return;
+  const util::UniqueFd saved(::dup(STDERR_FILENO));
+  const util::UniqueFd nowhere(::open("/dev/null", O_WRONLY));
+  REQUIRE(nowhere);
+  ::dup2(nowhere.get(), STDERR_FILENO);
+  const util::Log log({}, LogLevel::debug);
+  std::atomic<bool> done{false};
+  std::jthread writing([&] {
+    while (!done) log(LogLevel::error, "a message");
+  });
+  std::string wrong;
+  for (int i = 0; i < 50 && wrong.empty(); ++i) {
+    wrong = test::in_child([&] {
+      log(LogLevel::error, "the child's");
+      return "";
+    });
+  }
+  done = true;
+  writing.join();
+  ::dup2(saved.get(), STDERR_FILENO);
+  CHECK(wrong == "");
 }
