@@ -152,7 +152,7 @@ std::vector<Metric> measure_cache() {
     for (int i = 0; i < kCalls; ++i) runtime.get(kSpec);
     return watch.seconds() * 1e9 / kCalls;
   });
-  const PrewarmTimes prewarm = prewarm_times(parse_arch("compute_80"));
+  const PrewarmTimes prewarm = prewarm_times(parse_arch("sm_90a"));
   return {{.name = "compile.overhead_ms", .value = overhead, .unit = "ms", .target = 20},
           {.name = "cache.disk_hit_ms", .value = disk, .unit = "ms", .target = 0.3},
           {.name = "cache.raw_read_hash_ms", .value = raw, .unit = "ms", .has_target = false},
