@@ -25,9 +25,9 @@ struct Properties {
   bool is_virtual = false;
 };
 
-/// What a GPU of compute capability sm/10.sm%10 has compiled for it: code for exactly this GPU may use everything it has
-/// (wgmma and TMA on sm_90a), and costs nothing in portability, since the architecture is in the key of every cached
-/// kernel.
+/// What a GPU of compute capability sm/10.sm%10 has compiled for it: code for exactly this GPU may use everything it
+/// has (wgmma and TMA on sm_90a), and costs nothing in portability, since the architecture is in the key of every
+/// cached kernel.
 inline constexpr Arch gpu_arch(int sm) {
   constexpr int kFirstWithSpecifics = 90;  // below it there is no 'a' variant
   return {.sm = sm, .suffix = sm >= kFirstWithSpecifics ? 'a' : '\0', .ptx_only = false};

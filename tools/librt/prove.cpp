@@ -225,8 +225,7 @@ void add_prove(CLI::App& tool, int& exit_code) {
   verb->add_option("--arch", settings->archs, "sm_XX[a|f], several with commas; default: those of kernels/matrix.json")
       ->delimiter(',')
       ->type_name("ARCH");
-  verb->add_option("--matrix", settings->matrix, "Another manifest, see include/librt/manifest.hpp")
-      ->type_name("FILE");
+  verb->add_option("--matrix", settings->matrix, "Another manifest, see include/librt/manifest.hpp")->type_name("FILE");
   verb->add_option("-j,--jobs", settings->jobs, "Specializations at a time; default: one for each core")
       ->type_name("N");
   verb->add_option("--batches", settings->most_batches, "Only so many batches each, spread over all of them; 0 = all")
