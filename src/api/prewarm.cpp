@@ -49,7 +49,8 @@ std::vector<Arch> archs_to_make(std::span<const Arch> wanted) {
   return archs;
 }
 
-/// Each distinct program once, in the order of archs and specs.
+/// Each distinct program once, in the order of archs and specs; the merges last, since they are quickly compiled: what
+/// is short at the end leaves no thread without work for long.
 std::vector<Work> list_work(std::span<const Spec> specs, std::span<const Arch> archs) {
   std::vector<Work> list;
   std::unordered_set<std::string> known;
@@ -68,6 +69,7 @@ std::vector<Work> list_work(std::span<const Spec> specs, std::span<const Arch> a
       }
     }
   }
+  std::ranges::stable_partition(list, [](const Work& each) { return each.program.kernel != "merge_states"; });
   return list;
 }
 

@@ -103,9 +103,10 @@ double map_lookup_ns() {
 double prewarm_s(unsigned threads, const Arch& arch) {
   const TemporaryDirectory directory;
   Runtime runtime(options_in(directory));
-  // Programs that take about the same time, so that two threads can share them fairly.
+  // Eight decode kernels that take about the same time and two merges, so that two threads can share them evenly.
   const Manifest manifest = parse_manifest(
-      R"({"specs": ["gqa_decode dtype=bf16 num_qo_heads=8 num_kv_heads=8 head_dim=64 page_size=1..128*2"]})", "bench");
+      R"({"specs": ["gqa_decode dtype=bf16,f16 num_qo_heads=8 num_kv_heads=8 head_dim=64 page_size=16..128*2"]})",
+      "bench");
   const PrewarmReport report = runtime.prewarm(manifest.specs, {&arch, 1}, {.threads = threads});
   if (report.compiled != report.requested) throw Error(ErrorCode::internal, "a prewarm was not complete");
   return report.seconds;
