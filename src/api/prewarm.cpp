@@ -6,19 +6,16 @@
 
 #include <algorithm>
 #include <array>
-#include <atomic>
 #include <chrono>
-#include <exception>
 #include <mutex>
 #include <optional>
-#include <system_error>
-#include <thread>
 #include <unordered_set>
 #include <utility>
 #include <vector>
 
 #include "src/api/specialize.hpp"
 #include "src/device/device.hpp"
+#include "src/util/for_each_index.hpp"
 
 namespace librt::api {
 namespace {
@@ -83,16 +80,12 @@ class Prewarm {
         list_(std::move(list)) {}
 
   void run(unsigned threads) {
-    const std::size_t wanted = threads != 0 ? threads : std::max(1U, std::thread::hardware_concurrency());
-    {
-      std::vector<std::jthread> helpers;
-      try {
-        for (std::size_t i = 1; i < std::min(wanted, list_.size()); ++i) helpers.emplace_back([this] { work(); });
-      } catch (const std::system_error&) {  // NOLINT(bugprone-empty-catch): fewer threads do it too
-      }
-      work();
-    }
-    if (ended_by_) std::rethrow_exception(ended_by_);
+    util::for_each_index(list_.size(), threads, [this](std::size_t i) {
+      store(list_[i]);
+      const std::lock_guard lock(mutex_);
+      ++done_;
+      if (progress_) progress_(done_, list_.size(), list_[i].program);
+    });
   }
 
   PrewarmReport report() {
@@ -111,21 +104,6 @@ class Prewarm {
   }
 
  private:
-  void work() {
-    try {
-      for (std::size_t i = next_++; i < list_.size(); i = next_++) {
-        store(list_[i]);
-        const std::lock_guard lock(mutex_);
-        ++done_;
-        if (progress_ && !ended_by_) progress_(done_, list_.size(), list_[i].program);
-      }
-    } catch (...) {
-      const std::lock_guard lock(mutex_);
-      if (!ended_by_) ended_by_ = std::current_exception();
-      next_ = list_.size();
-    }
-  }
-
   void store(Work& item) {
     if (!item.specialized) return;
     try {
@@ -152,10 +130,8 @@ class Prewarm {
   const std::function<void(std::size_t, std::size_t, const PrewarmProgram&)>& progress_;
   const std::uint64_t unwritten_before_;
   std::vector<Work> list_;
-  std::atomic<std::size_t> next_{0};
   std::mutex mutex_;
   std::size_t done_ = 0;
-  std::exception_ptr ended_by_;
 };
 
 }  // namespace

@@ -3,15 +3,13 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
-#include <atomic>
 #include <chrono>
-#include <exception>
 #include <map>
 #include <mutex>
-#include <thread>
 
 #include "src/api/line_info.hpp"
 #include "src/api/specialize.hpp"
+#include "src/util/for_each_index.hpp"
 #include "tools/librt/builtin_manifests.hpp"
 #include "tools/librt/progress_bar.hpp"
 #include "tools/librt/proof.hpp"
@@ -86,33 +84,15 @@ std::vector<Verdict> prove_spec(Runtime& runtime, const Spec& spec, const std::v
 /// Several specs at a time; the verdicts come in the order of the specs.
 std::vector<Verdict> prove_all(Runtime& runtime, const Manifest& matrix, const ProveSettings& settings) {
   std::vector<std::vector<Verdict>> verdicts(matrix.specs.size());
-  std::atomic<std::size_t> next{0};
   std::mutex mutex;
   std::size_t done = 0;
-  std::exception_ptr failure;
   ProgressBar bar(matrix.specs.size());
   bar.show(0, "compiling and running");
-  const auto work = [&] {
-    for (std::size_t i = next++; i < matrix.specs.size(); i = next++) {
-      try {
-        verdicts[i] = prove_spec(runtime, matrix.specs[i], matrix.archs, settings.most_batches);
-      } catch (...) {
-        const std::lock_guard lock(mutex);
-        if (!failure) failure = std::current_exception();
-        next = matrix.specs.size();
-        return;
-      }
-      const std::lock_guard lock(mutex);
-      bar.show(++done, to_string(matrix.specs[i]));
-    }
-  };
-  const std::size_t wanted = settings.jobs != 0 ? settings.jobs : std::max(1U, std::thread::hardware_concurrency());
-  {
-    std::vector<std::jthread> helpers;
-    for (std::size_t i = 1; i < std::min(wanted, matrix.specs.size()); ++i) helpers.emplace_back(work);
-    work();
-  }
-  if (failure) std::rethrow_exception(failure);
+  util::for_each_index(matrix.specs.size(), settings.jobs, [&](std::size_t i) {
+    verdicts[i] = prove_spec(runtime, matrix.specs[i], matrix.archs, settings.most_batches);
+    const std::lock_guard lock(mutex);
+    bar.show(++done, to_string(matrix.specs[i]));
+  });
   std::vector<Verdict> flat;
   for (auto& of_spec : verdicts) std::ranges::move(of_spec, std::back_inserter(flat));
   return flat;
