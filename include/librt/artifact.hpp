@@ -18,9 +18,9 @@ LIBRT_API std::string_view to_string(Origin origin) noexcept;
 
 /// Immutable once made. Copies are independent.
 struct Artifact {
-  std::string key{};               ///< 64 hex digits: BLAKE2b-256 of everything that the compiler received
-  std::string kernel{};            ///< "gqa_decode", "mla_decode" or "merge_states"
-  std::string entry{};             ///< symbol of the kernel in cubin and PTX
+  std::string key{};     ///< 64 hex digits: BLAKE2b-256 of everything that the compiler received
+  std::string kernel{};  ///< "gqa_decode", "mla_decode" or "merge_states"
+  std::string entry{};   ///< symbol of the kernel in cubin and PTX
   Arch arch{};
   std::vector<std::byte> cubin{};  ///< empty for compute_XX
   std::string ptx{};               ///< the PTX that the cubin was assembled from
@@ -29,7 +29,7 @@ struct Artifact {
   int block_threads = 0;           ///< threads in a block
   int shared_bytes = 0;            ///< dynamic shared memory in a block, bytes
   Origin origin = Origin::compiled;
-  double compile_ms = 0;           ///< time inside the compiler when the bytes were made
+  double compile_ms = 0;  ///< time inside the compiler when the bytes were made
 };
 
 }  // namespace librt

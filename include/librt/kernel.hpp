@@ -20,10 +20,10 @@ struct PlanImpl;
 }  // namespace detail
 
 /// One paged tensor of the KV cache, in device memory. Element (page, token, head, dim) lies at
-/// data + page * page_stride + token * token_stride + head * head_stride + dim, counted in elements. A stride of 0 means
-/// the dense NHD default: [num_pages, page_size, num_kv_heads, head_dim]. Strides must be multiples of 8 elements and
-/// data aligned to 16 bytes. For MLA (one head) head_stride is ignored.
-/// HND: page_stride = heads * page_size * dim, head_stride = page_size * dim, token_stride = dim.
+/// data + page * page_stride + token * token_stride + head * head_stride + dim, counted in elements. A stride of 0
+/// means the dense NHD default: [num_pages, page_size, num_kv_heads, head_dim]. Strides must be multiples of 8 elements
+/// and data aligned to 16 bytes. For MLA (one head) head_stride is ignored. HND: page_stride = heads * page_size * dim,
+/// head_stride = page_size * dim, token_stride = dim.
 struct PagedTensor {
   const void* data = nullptr;
   std::int64_t num_pages = 0;
@@ -34,31 +34,31 @@ struct PagedTensor {
 
 /// Device pointers of one GQA launch. Everything stays owned by the caller and must live until the stream has passed.
 struct GqaDecodeArgs {
-  const void* q = nullptr;                        ///< [batch, num_qo_heads, head_dim]
+  const void* q = nullptr;  ///< [batch, num_qo_heads, head_dim]
   PagedTensor k_pages{};
   PagedTensor v_pages{};
-  const std::int32_t* kv_indptr = nullptr;        ///< [batch + 1]
-  const std::int32_t* kv_indices = nullptr;       ///< page ids; may be null if no request owns a page
-  const std::int32_t* kv_last_page_len = nullptr; ///< [batch]
-  void* out = nullptr;                            ///< as q
-  float* lse = nullptr;                           ///< [batch, num_qo_heads], natural log; null = not wanted
-  void* workspace = nullptr;                      ///< plan.workspace_bytes(), aligned to 256 bytes; null if that is 0
-  float sm_scale = 0;                             ///< factor of q.k, usually 1/sqrt(head_dim); must be finite and not 0
+  const std::int32_t* kv_indptr = nullptr;         ///< [batch + 1]
+  const std::int32_t* kv_indices = nullptr;        ///< page ids; may be null if no request owns a page
+  const std::int32_t* kv_last_page_len = nullptr;  ///< [batch]
+  void* out = nullptr;                             ///< as q
+  float* lse = nullptr;                            ///< [batch, num_qo_heads], natural log; null = not wanted
+  void* workspace = nullptr;                       ///< plan.workspace_bytes(), aligned to 256 bytes; null if that is 0
+  float sm_scale = 0;  ///< factor of q.k, usually 1/sqrt(head_dim); must be finite and not 0
 };
 
 /// Device pointers of one MLA launch; see GqaDecodeArgs.
 struct MlaDecodeArgs {
-  const void* q_nope = nullptr;                   ///< [batch, num_heads, head_dim_ckv]
-  const void* q_pe = nullptr;                     ///< [batch, num_heads, head_dim_kpe]
-  PagedTensor ckv_pages{};                        ///< [num_pages, page_size, head_dim_ckv]
-  PagedTensor kpe_pages{};                        ///< [num_pages, page_size, head_dim_kpe]
+  const void* q_nope = nullptr;  ///< [batch, num_heads, head_dim_ckv]
+  const void* q_pe = nullptr;    ///< [batch, num_heads, head_dim_kpe]
+  PagedTensor ckv_pages{};       ///< [num_pages, page_size, head_dim_ckv]
+  PagedTensor kpe_pages{};       ///< [num_pages, page_size, head_dim_kpe]
   const std::int32_t* kv_indptr = nullptr;
   const std::int32_t* kv_indices = nullptr;
   const std::int32_t* kv_last_page_len = nullptr;
-  void* out = nullptr;                            ///< [batch, num_heads, head_dim_ckv]
-  float* lse = nullptr;                           ///< [batch, num_heads], natural log; null = not wanted
+  void* out = nullptr;   ///< [batch, num_heads, head_dim_ckv]
+  float* lse = nullptr;  ///< [batch, num_heads], natural log; null = not wanted
   void* workspace = nullptr;
-  float sm_scale = 0;                             ///< of the model's un-absorbed head dim, e.g. 1/sqrt(128 + 64)
+  float sm_scale = 0;  ///< of the model's un-absorbed head dim, e.g. 1/sqrt(128 + 64)
 };
 
 struct PlanOptions {
@@ -79,10 +79,10 @@ class LIBRT_API Plan {
   ~Plan();
 
   int batch() const noexcept;
-  int split_pages() const noexcept;             ///< pages in a split; the planner's choice if it was asked to choose
-  int num_work_items() const noexcept;          ///< sum of the requests' split counts, at least one a request
-  int num_split_requests() const noexcept;      ///< requests whose results are merged from several splits
-  std::size_t workspace_bytes() const noexcept; ///< device memory that launch() needs
+  int split_pages() const noexcept;              ///< pages in a split; the planner's choice if it was asked to choose
+  int num_work_items() const noexcept;           ///< sum of the requests' split counts, at least one a request
+  int num_split_requests() const noexcept;       ///< requests whose results are merged from several splits
+  std::size_t workspace_bytes() const noexcept;  ///< device memory that launch() needs
 
   explicit Plan(std::shared_ptr<const detail::PlanImpl> impl) noexcept;
   const detail::PlanImpl& impl() const noexcept { return *impl_; }

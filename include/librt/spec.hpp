@@ -14,12 +14,12 @@ namespace librt {
 /// Grouped-query decode attention over a paged KV cache; one query token a request.
 /// Heads q*group .. q*group+group-1 of the query share KV head q, with group = num_qo_heads / num_kv_heads.
 struct GqaDecodeSpec {
-  DType dtype = DType::bf16;         ///< of q and out
-  std::optional<DType> kv_dtype{};   ///< of K and V; unset = dtype. Must equal dtype in this version
-  int num_qo_heads = 0;              ///< a multiple of num_kv_heads
-  int num_kv_heads = 0;              ///< num_qo_heads / num_kv_heads must be 1..16
-  int head_dim = 0;                  ///< 64, 80, 96, 128, 192 or 256
-  int page_size = 0;                 ///< tokens in a page, 1..65536
+  DType dtype = DType::bf16;        ///< of q and out
+  std::optional<DType> kv_dtype{};  ///< of K and V; unset = dtype. Must equal dtype in this version
+  int num_qo_heads = 0;             ///< a multiple of num_kv_heads
+  int num_kv_heads = 0;             ///< num_qo_heads / num_kv_heads must be 1..16
+  int head_dim = 0;                 ///< 64, 80, 96, 128, 192 or 256
+  int page_size = 0;                ///< tokens in a page, 1..65536
 
   friend bool operator==(const GqaDecodeSpec&, const GqaDecodeSpec&) = default;
 };
@@ -28,11 +28,11 @@ struct GqaDecodeSpec {
 /// head_dim_ckv numbers are both key and value and whose head_dim_kpe rotary numbers are key only.
 struct MlaDecodeSpec {
   DType dtype = DType::bf16;
-  std::optional<DType> kv_dtype{};   ///< of ckv and kpe; unset = dtype. Must equal dtype in this version
-  int num_heads = 0;                 ///< 1..128
-  int head_dim_ckv = 512;            ///< 512
-  int head_dim_kpe = 64;             ///< 64
-  int page_size = 0;                 ///< tokens in a page, 1..65536
+  std::optional<DType> kv_dtype{};  ///< of ckv and kpe; unset = dtype. Must equal dtype in this version
+  int num_heads = 0;                ///< 1..128
+  int head_dim_ckv = 512;           ///< 512
+  int head_dim_kpe = 64;            ///< 64
+  int page_size = 0;                ///< tokens in a page, 1..65536
 
   friend bool operator==(const MlaDecodeSpec&, const MlaDecodeSpec&) = default;
 };

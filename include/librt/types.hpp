@@ -17,11 +17,12 @@ LIBRT_API std::string_view to_string(DType dtype) noexcept;
 LIBRT_API DType parse_dtype(std::string_view text);
 LIBRT_API std::size_t size_in_bytes(DType dtype) noexcept;
 
-/// What a kernel is compiled for: a real architecture (`sm_90a`: cubin and PTX) or a virtual one (`compute_80`: PTX only).
+/// What a kernel is compiled for: a real architecture (`sm_90a`: cubin and PTX) or a virtual one (`compute_80`: PTX
+/// only).
 struct Arch {
-  int sm = 80;             ///< 80 for sm_80, 103 for sm_103a
-  char suffix = 0;         ///< 0, 'a' (architecture specific) or 'f' (family specific)
-  bool ptx_only = false;   ///< compute_XX
+  int sm = 80;            ///< 80 for sm_80, 103 for sm_103a
+  char suffix = 0;        ///< 0, 'a' (architecture specific) or 'f' (family specific)
+  bool ptx_only = false;  ///< compute_XX
 
   friend bool operator==(const Arch&, const Arch&) = default;
 };
