@@ -60,23 +60,27 @@ struct CacheVerdict {
   std::string reason{};  ///< empty when ok
 };
 
-/// What a directory's users did, summed over all processes; in the order of RuntimeStats.
-struct CacheStats {
+/// What a cache was asked and did. Of a Runtime: since it was made; in a forked child, since the fork.
+struct RuntimeStats {
   std::uint64_t lookups = 0;
   std::uint64_t memory_hits = 0;
   std::uint64_t disk_hits = 0;
   std::uint64_t compiled = 0;
   std::uint64_t failed = 0;
-  std::uint64_t corrupt = 0;
-  std::uint64_t publish_failed = 0;
-  std::uint64_t read_only_hits = 0;
-  std::uint64_t refused = 0;
-  std::uint64_t untrusted = 0;
-  std::uint64_t lock_waits = 0;
+  std::uint64_t corrupt = 0;         ///< entries that were on disk and could not be used
+  std::uint64_t publish_failed = 0;  ///< compiled, used, but not written to disk
+  std::uint64_t read_only_hits = 0;  ///< of the disk hits, those of Options::cache_read_only
+  std::uint64_t refused = 0;         ///< CacheMode::only, and not there
+  std::uint64_t untrusted = 0;       ///< entries that were on disk and may not be used
+  std::uint64_t lock_waits = 0;      ///< another process was compiling the same kernel
   std::uint64_t lock_wait_ms = 0;
-  std::uint64_t lock_degraded = 0;
+  std::uint64_t lock_degraded = 0;  ///< compiled without a lock: a file system without any, or a timeout
   std::uint64_t compile_ms = 0;
-  std::uint64_t evicted = 0;
+  std::uint64_t evicted = 0;  ///< entries removed to keep Options::cache_max_bytes
+};
+
+/// The same of all processes that used a directory, and what is in it.
+struct CacheStats : RuntimeStats {
   std::int64_t since = 0;     ///< seconds since 1970; 0 = nothing was counted yet
   std::uint64_t entries = 0;  ///< now
   std::uint64_t bytes = 0;    ///< of them

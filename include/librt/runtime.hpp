@@ -33,25 +33,6 @@ struct DeviceInfo {
   bool is_virtual = false;
 };
 
-/// Counts since the Runtime was made; in a forked child, since the fork.
-struct RuntimeStats {
-  std::uint64_t lookups = 0;
-  std::uint64_t memory_hits = 0;
-  std::uint64_t disk_hits = 0;
-  std::uint64_t compiled = 0;
-  std::uint64_t failed = 0;
-  std::uint64_t corrupt = 0;         ///< entries that were on disk and could not be used
-  std::uint64_t publish_failed = 0;  ///< compiled, used, but not written to disk
-  std::uint64_t read_only_hits = 0;  ///< of the disk hits, those of Options::cache_read_only
-  std::uint64_t refused = 0;         ///< CacheMode::only, and not there
-  std::uint64_t untrusted = 0;       ///< entries that were on disk and may not be used
-  std::uint64_t lock_waits = 0;      ///< another process was compiling the same kernel
-  std::uint64_t lock_wait_ms = 0;
-  std::uint64_t lock_degraded = 0;  ///< compiled without a lock: a file system without any, or a timeout
-  std::uint64_t compile_ms = 0;
-  std::uint64_t evicted = 0;  ///< entries removed to keep Options::cache_max_bytes
-};
-
 /// Making one touches neither a GPU nor NVRTC: the device is opened by the first call that needs it, NVRTC by the first
 /// miss. Movable; all const-free members below are thread safe and may run side by side. Kernels and Buffers may
 /// outlive it. Each Runtime has one device; several for different GPUs may live in one process.

@@ -165,26 +165,12 @@ CacheStats cache_stats(std::string_view cache_dir) {
   auto store = located_store(cache_dir);
   if (!store) return stats;
   const cache::Totals totals = cache::read_totals(store->root(), store->access());
-  const RuntimeStats counts = api::runtime_stats(totals.counts);
   const cache::Collected inventory = store->collect({.dry_run = true});
-  return {.lookups = counts.lookups,
-          .memory_hits = counts.memory_hits,
-          .disk_hits = counts.disk_hits,
-          .compiled = counts.compiled,
-          .failed = counts.failed,
-          .corrupt = counts.corrupt,
-          .publish_failed = counts.publish_failed,
-          .read_only_hits = counts.read_only_hits,
-          .refused = counts.refused,
-          .untrusted = counts.untrusted,
-          .lock_waits = counts.lock_waits,
-          .lock_wait_ms = counts.lock_wait_ms,
-          .lock_degraded = counts.lock_degraded,
-          .compile_ms = counts.compile_ms,
-          .evicted = counts.evicted,
-          .since = totals.since,
-          .entries = inventory.entries,
-          .bytes = inventory.bytes};
+  static_cast<RuntimeStats&>(stats) = api::runtime_stats(totals.counts);
+  stats.since = totals.since;
+  stats.entries = inventory.entries;
+  stats.bytes = inventory.bytes;
+  return stats;
 }
 
 CacheCollected cache_collect(const CacheCollectOptions& options, std::string_view cache_dir) {

@@ -57,7 +57,8 @@ void IoOps::sleep(std::chrono::milliseconds duration) {
 }
 
 IoOps& system_io() noexcept {
-  static IoOps io;
+  // Never destroyed: a Runtime in a static object may end after it.
+  static IoOps& io = *new IoOps;
   return io;
 }
 
