@@ -4,6 +4,7 @@
 #include <stdexcept>
 #include <thread>
 
+#include "tests/support/in_child.hpp"
 #include "tests/unit/cache/fault_support.hpp"
 
 using namespace librt;
@@ -12,13 +13,6 @@ using namespace librt::test;
 namespace {
 
 constexpr int kThreads = 64;
-
-// ThreadSanitizer does not follow a fork of a process with threads.
-#ifdef __SANITIZE_THREAD__
-constexpr bool kForksWithThreads = false;
-#else
-constexpr bool kForksWithThreads = true;
-#endif
 
 template <class Body>
 void in_threads(const Body& body) {
