@@ -20,6 +20,13 @@ inline constexpr bool kForksWithThreads = false;
 inline constexpr bool kForksWithThreads = true;
 #endif
 
+// Nor does the allocator of AddressSanitizer in g++ 12 survive a fork in which another thread holds its lock.
+#ifdef __SANITIZE_ADDRESS__
+inline constexpr bool kForksWhileThreadsAllocate = false;
+#else
+inline constexpr bool kForksWhileThreadsAllocate = kForksWithThreads;
+#endif
+
 /// Runs `body` in a forked child. "" if it returned "", else what it returned, or how the child ended: a deadlock ends
 /// by SIGALRM.
 inline std::string in_child(const std::function<std::string()>& body) {
