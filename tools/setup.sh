@@ -4,6 +4,7 @@
 LIBRT_ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 # shellcheck source=tools/pins.sh
 source "$LIBRT_ROOT/tools/pins.sh"
+LIBRT_USUAL_CUDA=/usr/local/cuda
 
 say() { printf '== %s\n' "$*" >&2; }
 
@@ -47,7 +48,8 @@ install_packages() {
 # has_nvrtc DIR: a libnvrtc that librt can use lies there.
 has_nvrtc() { [ -e "$1/libnvrtc.so.13" ] || [ -e "$1/libnvrtc.so.12" ]; }
 
-# find_nvrtc [DIR]: prints the directory of libnvrtc: the option, CUDA_HOME, nvcc on PATH, the usual prefix.
+# find_nvrtc [DIR]: prints the directory of libnvrtc: the option, CUDA_HOME, nvcc on PATH, the usual prefix. Prints
+# nothing, and succeeds, where there is none: the caller then fetches it.
 find_nvrtc() {
   local home directory nvcc
   if [ -n "${1:-}" ]; then
@@ -58,10 +60,13 @@ find_nvrtc() {
     exit 2
   fi
   nvcc=$(command -v nvcc || true)
-  for home in "${CUDA_HOME:-}" "${nvcc:+$(dirname "$(dirname "$(readlink -f "$nvcc")")")}" /usr/local/cuda; do
+  for home in "${CUDA_HOME:-}" "${nvcc:+$(dirname "$(dirname "$(readlink -f "$nvcc")")")}" "$LIBRT_USUAL_CUDA"; do
     [ -n "$home" ] || continue
     for directory in "$home/lib64" "$home/lib" "$home/targets/x86_64-linux/lib"; do
-      has_nvrtc "$directory" && echo "$directory" && return
+      if has_nvrtc "$directory"; then
+        echo "$directory"
+        return
+      fi
     done
   done
 }
