@@ -85,16 +85,24 @@ std::string first_error(const std::string& log) {
 
 struct Nvrtc::Impl {
   explicit Impl(const NvrtcIdentity& which) : identity(which) {
-    // Never closed: the library keeps threads and exit handlers of its own. RTLD_LOCAL keeps its symbols from the
-    // process, which may hold another NVRTC.
-    library = ::dlopen(identity.path.c_str(), RTLD_NOW | RTLD_LOCAL);
-    if (library == nullptr) {
-      const char* reason = ::dlerror();
-      fail(reason != nullptr ? reason : "the loader gives no reason");
-    }
+    // NVRTC opens its builtins by their bare name, which the loader looks for everywhere but beside NVRTC. Once they
+    // are loaded, the name leads to them; without this it leads to another toolkit's or to none.
+    if (!identity.builtins_path.empty()) load(identity.builtins_path);
+    library = load(identity.path);
     bind();
     check_version();
     read_archs();
+  }
+
+  /// Never closed: these libraries keep threads and exit handlers of their own. RTLD_LOCAL keeps their symbols from the
+  /// process, which may hold another NVRTC.
+  void* load(const std::string& path) const {
+    void* loaded = ::dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL);
+    if (loaded == nullptr) {
+      const char* reason = ::dlerror();
+      fail(reason != nullptr ? reason : "the loader gives no reason");
+    }
+    return loaded;
   }
 
   [[noreturn]] void fail(const std::string& reason) const {

@@ -26,6 +26,10 @@ struct ScaleSources {
   FileTree tree;
 };
 
+NvrtcIdentity stand_in(const std::string& version) {
+  return identify_nvrtc(LIBRT_FAKE_NVRTC_DIR "/" + version + "/libnvrtc.so." + version);
+}
+
 Compiled compile(const KernelSources& sources, const char* arch, int threads = 64, int factor = 3) {
   return nvrtc().compile(make_program(scale_specialization(threads, factor), parse_arch(arch)), sources);
 }
@@ -184,12 +188,11 @@ TEST_CASE("NVRTC's own cache is off in every version that has one", "[jit][nvrtc
     bool has_cache;
     bool has_minimal;
   };
-  // Stand-ins that give back the options as their log.
+  // They give back the options as their log.
   for (const Version& version :
        {Version{"12.8", false, false}, Version{"12.9", true, false}, Version{"13.0", true, true}}) {
     INFO(version.name);
-    const NvrtcIdentity identity =
-        identify_nvrtc(std::string(LIBRT_FAKE_NVRTC_DIR) + "/" + version.name + "/libnvrtc.so." + version.name);
+    const NvrtcIdentity identity = stand_in(version.name);
     CHECK(identity.version == version.name);
     const Nvrtc recording(identity);
     for (const char* arch : {"sm_80", "sm_90a", "compute_80"}) {
@@ -201,6 +204,23 @@ TEST_CASE("NVRTC's own cache is off in every version that has one", "[jit][nvrtc
       CHECK((options.find("-minimal\n") != std::string::npos) == version.has_minimal);
     }
   }
+}
+
+TEST_CASE("NVRTC finds the builtins beside it, which the loader would not", "[jit][nvrtc]") {
+  const NvrtcIdentity identity = stand_in("13.99");
+  REQUIRE_THAT(identity.builtins_path, Catch::EndsWith("/13.99/libnvrtc-builtins.so.13.99"));
+  const Nvrtc recording(identity);
+  const Program program = make_program(scale_specialization(32, 2), parse_arch("sm_90"));
+  CHECK_THAT(recording.compile(program, ScaleSources().load()).log, Catch::EndsWith("\nbuiltins loaded\n"));
+}
+
+TEST_CASE("Builtins that cannot be loaded are named with the loader's reason", "[jit][nvrtc]") {
+  const FileTree tree;
+  NvrtcIdentity identity = stand_in("13.99");
+  identity.builtins_path = tree.write("libnvrtc-builtins.so.13.99", "not a library");
+  const Error error = error_of([&] { Nvrtc broken(identity); });
+  CHECK(error.code() == ErrorCode::no_nvrtc);
+  CHECK_THAT(error.what(), Catch::Contains(identity.path) && Catch::Contains(identity.builtins_path));
 }
 
 TEST_CASE("A library that cannot be loaded is named with the loader's reason", "[jit][nvrtc]") {
