@@ -116,8 +116,8 @@ TEST_CASE("clear removes entries and temporary files and nothing else", "[cache]
   test::put(fixture.temporaries() + "/123-0123456789abcdef.tmp", {});
 
   const std::vector<std::string> kept{shard / "notes.txt",
-                                      shard / (std::string(62, 'A') + ".rtk"),
-                                      shard / (std::string(61, 'a') + ".rtk"),
+                                      shard / std::string(62, 'A').append(".rtk"),
+                                      shard / std::string(61, 'a').append(".rtk"),
                                       fixture.temporaries() + "/notes.tmp",
                                       fixture.root + "/v1/objects/stray",
                                       fixture.root + "/own.txt",
@@ -126,7 +126,7 @@ TEST_CASE("clear removes entries and temporary files and nothing else", "[cache]
   for (const std::string& path : kept) {
     if (!fs::exists(path)) test::put(path, {});
   }
-  const fs::path link = shard / (std::string(62, 'a') + ".rtk");
+  const fs::path link = shard / std::string(62, 'a').append(".rtk");
   fs::create_symlink(outside, link);
   const fs::path linked_directory = fixture.root + "/v1/objects/zz";
   fs::create_directory_symlink(fixture.directory.path(), linked_directory);
