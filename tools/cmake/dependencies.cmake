@@ -4,7 +4,8 @@ find_package(fmt REQUIRED)
 find_package(spdlog REQUIRED)
 find_package(nlohmann_json REQUIRED)
 
-# fmt and spdlog header-only. Debian's own header-only target of spdlog links libfmt.so, which would reach every user.
+# fmt and spdlog from their headers. Debian's own header-only target of spdlog links libfmt.so, which would reach every
+# user. What fmt needs once is in src/util/fmt_once.cpp, which knows fmt 9; another fmt goes into every file.
 add_library(librt_fmt INTERFACE)
 foreach(package IN ITEMS fmt::fmt-header-only spdlog::spdlog_header_only)
   get_target_property(directories ${package} INTERFACE_INCLUDE_DIRECTORIES)
@@ -12,7 +13,10 @@ foreach(package IN ITEMS fmt::fmt-header-only spdlog::spdlog_header_only)
     target_include_directories(librt_fmt SYSTEM INTERFACE ${directories})
   endif()
 endforeach()
-target_compile_definitions(librt_fmt INTERFACE FMT_HEADER_ONLY=1 SPDLOG_FMT_EXTERNAL=1)
+target_compile_definitions(librt_fmt INTERFACE SPDLOG_FMT_EXTERNAL=1)
+if(fmt_VERSION VERSION_LESS 9 OR fmt_VERSION VERSION_GREATER_EQUAL 10)
+  target_compile_definitions(librt_fmt INTERFACE FMT_HEADER_ONLY=1)
+endif()
 target_link_libraries(librt_fmt INTERFACE Threads::Threads)
 
 # The static library, so that an engine's own libsodium never meets ours.
