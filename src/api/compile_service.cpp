@@ -75,16 +75,20 @@ cache::TiersOptions CompileService::tiers_options(const Options& options) const 
 }
 
 const jit::KernelSources& CompileService::sources() {
-  const auto lazy = lazy_.lock();
-  if (!lazy->sources) {
+  const jit::KernelSources* found = nullptr;
+  {
+    const auto lazy = lazy_.lock();
+    if (lazy->sources) return *lazy->sources;
     lazy->sources = std::make_unique<const jit::KernelSources>(jit::KernelSources::load(kernels_dir_, edits_));
-    if (!kernels_dir_.empty() && util::env("LIBRT_KERNELS_DIR") == kernels_dir_) {
-      // Whoever set it chose the code that runs: that must not go unseen.
-      log_(LogLevel::warn, fmt::format("kernels are read from LIBRT_KERNELS_DIR={}", kernels_dir_));
-    }
-    log_(LogLevel::debug, fmt::format("kernel sources: {}", lazy->sources->origin()));
+    found = lazy->sources.get();
   }
-  return *lazy->sources;
+  // Said without the lock: what is called here may call the Runtime.
+  if (!kernels_dir_.empty() && util::env("LIBRT_KERNELS_DIR") == kernels_dir_) {
+    // Whoever set it chose the code that runs: that must not go unseen.
+    log_(LogLevel::warn, fmt::format("kernels are read from LIBRT_KERNELS_DIR={}", kernels_dir_));
+  }
+  log_(LogLevel::debug, fmt::format("kernel sources: {}", found->origin()));
+  return *found;
 }
 
 const jit::NvrtcIdentity& CompileService::identity() {

@@ -93,8 +93,15 @@ Recorder::Recorder(const std::string& path, util::Log log) : log_(std::move(log)
 
 Recorder::~Recorder() {
   if (path_.empty()) return;
-  const auto state = state_.lock();
-  if (!state->pending.specs.empty()) write(*state);
+  try {
+    std::string problem;
+    {
+      const auto state = state_.lock();
+      if (!state->pending.specs.empty()) problem = write(*state);
+    }
+    warn(problem);
+  } catch (const std::exception&) {  // NOLINT(bugprone-empty-catch): what is not recorded fails nothing
+  }
 }
 
 void Recorder::note(const Spec& asked, const Arch& arch) noexcept {
@@ -102,25 +109,33 @@ void Recorder::note(const Spec& asked, const Arch& arch) noexcept {
   try {
     const Spec spec = normalized(asked);
     std::string name = fmt::format("{} {}", to_string(arch), to_string(spec));
-    const auto state = state_.lock();
-    if (state->given_up || !state->noted.insert(std::move(name)).second) return;
-    add_missing(state->pending.archs, {arch});
-    add_missing(state->pending.specs, {spec});
-    write(*state);
+    std::string problem;
+    {
+      const auto state = state_.lock();
+      if (state->given_up || !state->noted.insert(std::move(name)).second) return;
+      add_missing(state->pending.archs, {arch});
+      add_missing(state->pending.specs, {spec});
+      problem = write(*state);
+    }
+    warn(problem);
   } catch (const std::exception&) {  // NOLINT(bugprone-empty-catch): what is not recorded fails no request
   }
 }
 
-void Recorder::write(State& state) noexcept {
+std::string Recorder::write(State& state) {
   try {
     add_to_file(state);
     state.pending = {};
   } catch (const std::exception& error) {
     state.given_up = dynamic_cast<const GiveUp*>(&error) != nullptr;
     if (state.given_up) state.pending = {};
-    if (std::exchange(state.warned, true)) return;
-    log_(LogLevel::warn, std::string("requests are not recorded: ") + error.what());
+    if (!std::exchange(state.warned, true)) return error.what();
   }
+  return {};
+}
+
+void Recorder::warn(const std::string& problem) const {
+  if (!problem.empty()) log_(LogLevel::warn, "requests are not recorded: " + problem);
 }
 
 void Recorder::add_to_file(State& state) const {

@@ -31,7 +31,9 @@ class Recorder {
     bool warned = false;
   };
 
-  void write(State& state) noexcept;
+  /// What to warn of, if anything: said without the lock, since the one who is told may ask for a kernel.
+  std::string write(State& state);
+  void warn(const std::string& problem) const;
   void add_to_file(State& state) const;
 
   std::string path_;  // absolute
