@@ -11,7 +11,7 @@
 
 #include "tests/cli/process.hpp"
 
-using Catch::Matchers::Contains;
+using Catch::Contains;
 using librt::test::Finished;
 using librt::test::Tool;
 using librt::test::Variables;

@@ -13,7 +13,7 @@ constexpr int kSkipped = 77;
 
 class SkipWithoutGpu : public Catch::TestEventListenerBase {
  public:
-  using TestEventListenerBase::TestEventListenerBase;
+  using Catch::TestEventListenerBase::TestEventListenerBase;
 
   void testRunStarting(const Catch::TestRunInfo&) override {
     try {

@@ -61,7 +61,11 @@ check_shared_library() { # LIBRARY
   local needed exported
   needed=$(readelf -d "$1" | sed -n 's/.*(NEEDED).*\[\(.*\)\]/\1/p')
   ! grep -E 'fmt|spdlog|cuda|nvrtc|sodium|librt\.so' <<<"$needed" || fail "$1 must not need these"
-  readelf -d "$1" | grep -q 'SONAME.*\[liblibrt\.so' || fail "$1: its SONAME must not be glibc's librt.so"
+  # Not glibc's librt.so.1, and another one with each minor version before 1.0.
+  local soname version
+  soname=$(readelf -d "$1" | sed -n 's/.*(SONAME).*\[\(.*\)\]/\1/p')
+  version=$(sed -n 's/^Version: //p' "$(find "$prefix" -name librt.pc)")
+  test "$soname" = "liblibrt.so.${version%.*}" || fail "$1: SONAME $soname in version $version"
   exported=$(nm -D --defined-only --demangle "$1" | cut -d' ' -f3-)
   grep -q '^librt::Runtime::get(' <<<"$exported" || fail "$1 does not export librt::Runtime::get"
   ! grep -vE '^(typeinfo (name )?for |vtable for )?librt::' <<<"$exported" || fail "$1 exports what is not librt's"

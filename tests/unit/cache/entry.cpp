@@ -12,7 +12,7 @@
 #include "tests/unit/cache/sample.hpp"
 
 using namespace librt;
-using Catch::Matchers::Contains;
+using Catch::Contains;
 
 namespace {
 

@@ -10,7 +10,7 @@
 
 using namespace librt;
 using namespace librt::test;
-using Catch::Matchers::Contains;
+using Catch::Contains;
 
 namespace {
 

@@ -40,7 +40,7 @@ TEST_CASE("a relative XDG_CACHE_HOME is ignored, and the reason says so", "[cach
   const test::ScopedEnv home("HOME", "/home/user");
   const cache::Location location = cache::locate("");
   CHECK(location.path == "/home/user/.cache/librt");
-  CHECK_THAT(location.reason, Catch::Matchers::Contains("XDG_CACHE_HOME=relative is ignored"));
+  CHECK_THAT(location.reason, Catch::Contains("XDG_CACHE_HOME=relative is ignored"));
 }
 
 TEST_CASE("without any of them the cache is in memory, and the reason says what is missing", "[cache][locate]") {
@@ -49,9 +49,9 @@ TEST_CASE("without any of them the cache is in memory, and the reason says what 
   {
     const test::ScopedEnv home("HOME", nullptr);
     CHECK(cache::locate("").path.empty());
-    CHECK_THAT(cache::locate("").reason, Catch::Matchers::Contains("none of LIBRT_CACHE_DIR"));
+    CHECK_THAT(cache::locate("").reason, Catch::Contains("none of LIBRT_CACHE_DIR"));
   }
   const test::ScopedEnv home("HOME", "nowhere");
   CHECK(cache::locate("").path.empty());
-  CHECK_THAT(cache::locate("").reason, Catch::Matchers::Contains("HOME=nowhere"));
+  CHECK_THAT(cache::locate("").reason, Catch::Contains("HOME=nowhere"));
 }

@@ -14,7 +14,7 @@
 #include "tests/unit/cache/sample.hpp"
 
 using namespace librt;
-using Catch::Matchers::Contains;
+using Catch::Contains;
 namespace fs = std::filesystem;
 
 namespace {

@@ -21,7 +21,7 @@ namespace librt::device {
 
 namespace {
 
-using Catch::Matchers::Contains;
+using Catch::Contains;
 
 struct Parameters {
   Address out;

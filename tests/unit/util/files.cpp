@@ -48,7 +48,7 @@ TEST_CASE("a file comes back as it was written", "[util][files]") {
 }
 
 TEST_CASE("read_file names the path and the reason", "[util][files]") {
-  using Catch::Matchers::Contains;
+  using Catch::Contains;
   const test::TempDir directory;
   const std::string path = directory / "file";
   CHECK_THAT(io_error([&] { util::read_file(path, 10); }), Contains(path) && Contains("No such file"));
@@ -64,9 +64,9 @@ TEST_CASE("read_file names the path and the reason", "[util][files]") {
 TEST_CASE("write_file leaves the old file when it cannot write the new one", "[util][files]") {
   const test::TempDir directory;
   CHECK_THAT(io_error([&] { util::write_file(directory / "none/file", bytes_of("x")); }),
-             Catch::Matchers::Contains("none/file"));
+             Catch::Contains("none/file"));
   CHECK_THAT(io_error([&] { util::write_file(directory.path(), bytes_of("x")); }),
-             Catch::Matchers::Contains("is a directory"));
+             Catch::Contains("is a directory"));
 }
 
 TEST_CASE("write_file keeps the mode of the file and the link to it", "[util][files]") {
@@ -87,7 +87,7 @@ TEST_CASE("write_file keeps the mode of the file and the link to it", "[util][fi
 TEST_CASE("write_file writes into a device instead of replacing it", "[util][files]") {
   util::write_file("/dev/null", bytes_of("x"));
   CHECK(fs::is_character_file("/dev/null"));
-  CHECK_THAT(io_error([] { util::write_file("/dev/full", bytes_of("x")); }), Catch::Matchers::Contains("No space"));
+  CHECK_THAT(io_error([] { util::write_file("/dev/full", bytes_of("x")); }), Catch::Contains("No space"));
 }
 
 TEST_CASE("UniqueFd closes what it owns, once", "[util][files]") {

@@ -57,8 +57,8 @@ TEST_CASE("without a sink messages go to stderr, with the names that LIBRT_LOG t
     ::dup2(saved.get(), STDERR_FILENO);
   }
   const std::string text = util::read_text_file(path, 10000);
-  CHECK_THAT(text, Catch::Matchers::Contains("librt warn: 100% {} of it\n"));
-  CHECK_THAT(text, !Catch::Matchers::Contains("not this"));
+  CHECK_THAT(text, Catch::Contains("librt warn: 100% {} of it\n"));
+  CHECK_THAT(text, !Catch::Contains("not this"));
 }
 
 TEST_CASE("a child that is forked while another thread writes a message can write its own", "[util][log]") {

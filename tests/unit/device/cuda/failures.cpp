@@ -10,7 +10,7 @@ namespace librt::device {
 
 namespace {
 
-using Catch::Matchers::Contains;
+using Catch::Contains;
 
 struct FailingEntry {
   const char* name;

@@ -13,8 +13,8 @@ namespace librt::device {
 
 namespace {
 
-using Catch::Matchers::Contains;
-using Catch::Matchers::Equals;
+using Catch::Contains;
+using Catch::Equals;
 
 StreamHandle stream_number(std::uintptr_t number) {
   return reinterpret_cast<StreamHandle>(number);

@@ -6,7 +6,7 @@ namespace librt::device {
 
 namespace {
 
-using Catch::Matchers::Contains;
+using Catch::Contains;
 
 Arch arch(std::string_view text) {
   return parse_arch(text);
