@@ -73,7 +73,8 @@ expect "packages that are there are left alone" $'exit 0' "$(on_machine -- 'inst
 stand_in id 'echo 1000'
 stand_in sudo 'exit 1'
 expect "a user who cannot install is told the command" \
-  "== packages are missing and this user cannot install them. As root, run:
+  "== packages are missing and this user cannot install them. Where their counterparts are installed, --no-install
+== builds with those. Else, as root, run:
 apt-get update && apt-get install -y --no-install-recommends absent removed
 exit 3" "$(on_machine -- 'install_packages present absent removed')"
 stand_in sudo 'if [ "$1" = -n ]; then exit 0; fi; echo "as root: $*"'
@@ -90,8 +91,16 @@ expect "an installation that fails says what to run" \
 apt-get update && apt-get install -y --no-install-recommends absent
 exit 3" "$(on_machine -- 'install_packages absent')"
 
+expect "with --no-install nothing is installed" $'exit 0' \
+  "$(on_machine -- 'LIBRT_NO_INSTALL=yes; install_packages absent')"
+
 stand_in dpkg-query 'echo "install ok installed"'
 stand_in python3 'exit 1'
+expect "without pip the message says what would help" \
+  "$(. "$source_dir/tools/pins.sh" && echo "== no CUDA found, and without python3 and its pip $LIBRT_NVRTC_WHEEL cannot be fetched.") Install them, or CUDA 13,
+== or give the directory of libnvrtc with --cuda DIR.
+exit 3" "$(on_machine -- "fetch_nvrtc '$machine/fetched'")"
+stand_in python3 'case $* in *--version) exit 0 ;; *) exit 1 ;; esac'
 expect "an NVRTC that cannot be fetched leaves nothing behind" \
   "$(. "$source_dir/tools/pins.sh" && echo "== no CUDA found; fetching $LIBRT_NVRTC_WHEEL $LIBRT_NVRTC_VERSION (90 MB)")
 == NVRTC could not be fetched. Install CUDA 13, or give its directory with --cuda DIR.
@@ -101,5 +110,35 @@ mkdir -p "$machine/fetched/nvidia/cu13/lib"
 touch "$machine/fetched/nvidia/cu13/lib/libnvrtc.so.13"
 expect "an NVRTC fetched before is used" "$machine/fetched/nvidia/cu13/lib"$'\nexit 0' \
   "$(on_machine -- "fetch_nvrtc '$machine/fetched'")"
+
+
+# A machine whose packages are not Debian's: a few commands, and no dpkg-query among them.
+no_stand_ins
+mkdir "$machine/few"
+for name in bash dirname readlink; do ln -s "$(command -v "$name")" "$machine/few/$name"; done
+readonly packages=$(. "$source_dir/tools/pins.sh" && echo "${LIBRT_PACKAGES[*]}")
+readonly build="build default OFF '$machine/usual/targets/x86_64-linux/lib' no librt"
+expect "without Debian's packages nothing is installed, and a missing CMake is named" \
+  "== cmake is missing. Install it and the counterparts of: $packages
+exit 3" "$(on_machine PATH="$machine/few" -- "$build")"
+cat >"$machine/few/cmake" <<'TEXT'
+#!/bin/bash
+echo "cmake $*"
+[ -z "$LACKS" ] || [ "$1" != --preset ]
+TEXT
+chmod 755 "$machine/few/cmake"
+readonly configured="== NVRTC: $machine/usual/targets/x86_64-linux/lib
+cmake --preset default -DLIBRT_NVRTC_DIR=$machine/usual/targets/x86_64-linux/lib -DLIBRT_BUILD_TESTS=OFF"
+expect "it is built from what is there" "$configured
+cmake --build --preset default --target librt
+exit 0" "$(on_machine PATH="$machine/few" -- "$build")"
+expect "what CMake misses ends the set-up, with the packages" "$configured
+== this machine cannot build librt: see above. Needed are, by their names in Debian: $packages
+exit 3" "$(on_machine PATH="$machine/few" LACKS=something -- "$build")"
+
+expect "a user's settings are forgotten, those of the tests kept" \
+  $'LIBRT_TEST_SEED=1\nexit 0' \
+  "$(on_machine LIBRT_CACHE_MODE=only LIBRT_RECORD=/record LIBRT_NVRTC=/x LIBRT_TEST_SEED=1 LIBRT_NEW= -- \
+    'forget_settings; env | grep ^LIBRT_')"
 
 [ "$failed" = no ]

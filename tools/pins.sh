@@ -1,12 +1,14 @@
 # The one place for what librt is built with: Debian packages and the NVRTC that is fetched where no CUDA is installed.
 # shellcheck shell=bash disable=SC2034
 
-# Debian 12 names; their versions are Debian's.
+# By the names that Debian 12 and newer give them; their versions are Debian's.
 LIBRT_PACKAGES=(
   g++ cmake ninja-build pkg-config
   libfmt-dev libspdlog-dev nlohmann-json3-dev libsodium-dev
-  libcli11-dev catch2
+  libcli11-dev
 )
+# Needed only for the tests.
+LIBRT_TEST_PACKAGES=(catch2)
 # Needed only to fetch NVRTC.
 LIBRT_FETCH_PACKAGES=(python3 python3-pip)
 

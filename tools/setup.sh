@@ -5,6 +5,7 @@ LIBRT_ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 # shellcheck source=tools/pins.sh
 source "$LIBRT_ROOT/tools/pins.sh"
 LIBRT_USUAL_CUDA=/usr/local/cuda
+LIBRT_NO_INSTALL=no
 
 say() { printf '== %s\n' "$*" >&2; }
 
@@ -16,21 +17,19 @@ missing_packages() {
   done
 }
 
-# install_packages NAME...: installs what is missing, or says how and exits with 3.
+# install_packages NAME...: installs what is missing, or says how and exits with 3. Where packages are not Debian's, and
+# with LIBRT_NO_INSTALL=yes, it does nothing: what is missing is then found out by whoever needs it.
 install_packages() {
   local missing as_root=()
-  if ! command -v dpkg-query >/dev/null; then
-    say "this script installs packages on Debian and Ubuntu only. Install the counterparts of:" "$@"
-    say "then run: cmake --preset default && cmake --build --preset default"
-    exit 3
-  fi
+  if [ "$LIBRT_NO_INSTALL" = yes ] || ! command -v dpkg-query >/dev/null; then return; fi
   mapfile -t missing < <(missing_packages "$@")
   [ ${#missing[@]} -eq 0 ] && return
   if [ "$(id -u)" -ne 0 ]; then
     if command -v sudo >/dev/null && { [ -t 0 ] || sudo -n true 2>/dev/null; }; then
       as_root=(sudo)
     else
-      say "packages are missing and this user cannot install them. As root, run:"
+      say "packages are missing and this user cannot install them. Where their counterparts are installed, --no-install"
+      say "builds with those. Else, as root, run:"
       printf 'apt-get update && apt-get install -y --no-install-recommends %s\n' "${missing[*]}"
       exit 3
     fi
@@ -76,6 +75,11 @@ fetch_nvrtc() {
   local folder=$1 wheels
   if ! has_nvrtc "$folder/nvidia/cu13/lib"; then
     install_packages "${LIBRT_FETCH_PACKAGES[@]}"
+    if ! python3 -m pip --version >/dev/null 2>&1; then
+      say "no CUDA found, and without python3 and its pip $LIBRT_NVRTC_WHEEL cannot be fetched. Install them, or CUDA 13,"
+      say "or give the directory of libnvrtc with --cuda DIR."
+      exit 3
+    fi
     say "no CUDA found; fetching $LIBRT_NVRTC_WHEEL $LIBRT_NVRTC_VERSION (90 MB)"
     wheels=$(mktemp -d)
     printf '%s==%s --hash=sha256:%s\n' "$LIBRT_NVRTC_WHEEL" "$LIBRT_NVRTC_VERSION" "$LIBRT_NVRTC_SHA256" \
@@ -94,17 +98,32 @@ fetch_nvrtc() {
   echo "$folder/nvidia/cu13/lib"
 }
 
-# build PRESET CUDA_DIR FETCH TARGET...: configures and builds. CUDA_DIR may be empty; FETCH is yes or no.
+# forget_settings: a user's settings must not change what is tested. LIBRT_TEST_ is the tests' own.
+forget_settings() {
+  local name
+  for name in $(compgen -e LIBRT_); do
+    [[ $name == LIBRT_TEST_* ]] || unset "$name"
+  done
+}
+
+# build PRESET TESTS CUDA_DIR FETCH TARGET...: configures and builds. TESTS is ON or OFF, FETCH is yes or no; CUDA_DIR may
+# be empty. Exits with 3 where the machine lacks something, which CMake names.
 build() {
-  local preset=$1 cuda=$2 fetch=$3 nvrtc=
-  shift 3
-  install_packages "${LIBRT_PACKAGES[@]}"
+  local preset=$1 tests=$2 cuda=$3 fetch=$4 nvrtc="" packages=("${LIBRT_PACKAGES[@]}")
+  shift 4
+  [ "$tests" = OFF ] || packages+=("${LIBRT_TEST_PACKAGES[@]}")
+  install_packages "${packages[@]}"
+  if ! command -v cmake >/dev/null; then
+    say "cmake is missing. Install it and the counterparts of: ${packages[*]}"
+    exit 3
+  fi
   [ "$fetch" = yes ] || nvrtc=$(find_nvrtc "$cuda")
   [ -n "$nvrtc" ] || nvrtc=$(fetch_nvrtc "$LIBRT_ROOT/build/nvrtc")
   say "NVRTC: $nvrtc"
-  (
-    cd "$LIBRT_ROOT"
-    cmake --preset "$preset" -DLIBRT_NVRTC_DIR="$nvrtc" >&2
-    cmake --build --preset "$preset" --target "$@" >&2
-  )
+  cd "$LIBRT_ROOT" || exit
+  if ! cmake --preset "$preset" -DLIBRT_NVRTC_DIR="$nvrtc" -DLIBRT_BUILD_TESTS="$tests" >&2; then
+    say "this machine cannot build librt: see above. Needed are, by their names in Debian: ${packages[*]}"
+    exit 3
+  fi
+  cmake --build --preset "$preset" --target "$@" >&2
 }
