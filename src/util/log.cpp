@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "src/util/per_process.hpp"
+#include "src/util/text.hpp"
 
 namespace librt::util {
 namespace {
@@ -55,7 +56,7 @@ struct StderrLogger {
 
 Sink stderr_sink() {
   return [logger = std::make_shared<PerProcess<StderrLogger>>()](LogLevel level, std::string_view message) {
-    logger->lock()->logger.log(spdlog_level(level), "{}: {}", level_name(level), message);
+    logger->lock()->logger.log(spdlog_level(level), "{}: {}", level_name(level), printable(message));
   };
 }
 

@@ -1,10 +1,12 @@
 // librt cache: what is in the disk cache, and whether it is sound.
 #include <fmt/chrono.h>
 #include <fmt/format.h>
+#include <unistd.h>
 
 #include <memory>
 #include <numeric>
 
+#include "src/util/text.hpp"
 #include "tools/librt/cache_verbs.hpp"
 
 namespace librt::tool {
@@ -28,7 +30,8 @@ int path(const CacheSettings& settings) {
   if (settings.json) {
     print_json(Json{{"path", location.path}, {"reason", location.reason}});
   } else {
-    print(location.path + "\n");
+    // Exactly as it is for a program, which may use it as a path.
+    print((isatty(STDOUT_FILENO) == 1 ? util::printable(location.path) : location.path) + "\n");
     say(fmt::format("from {}", location.reason));
   }
   return kDone;
@@ -98,7 +101,7 @@ std::string words(const Json& value) {
 /// The key document, one line for each field: what would have to change for a miss.
 std::string key_lines(const std::string& key_document) {
   const Json document = Json::parse(key_document, nullptr, false);
-  if (!document.is_object()) return key_document + "\n";
+  if (!document.is_object()) return util::printable(key_document) + "\n";
   std::vector<std::vector<std::string>> rows;
   for (const auto& [name, value] : document.items()) {
     if (name == "source") {
@@ -116,7 +119,8 @@ std::string key_lines(const std::string& key_document) {
   return table(rows);
 }
 
-std::string indented(const std::string& text) {
+std::string indented(const std::string& as_stored) {
+  const std::string text = util::printable(as_stored);
   std::string result;
   std::size_t begin = 0;
   while (begin < text.size()) {

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <optional>
 
+#include "src/util/text.hpp"
 #include "tools/librt/builtin_manifests.hpp"
 #include "tools/librt/cache_verbs.hpp"
 #include "tools/librt/progress_bar.hpp"
@@ -81,7 +82,7 @@ void print_words(const PrewarmReport& report, const CacheLocation& location) {
                {"failed", std::to_string(report.failed.size())}},
               {1}));
   for (const PrewarmFailure& failure : report.failed) {
-    print(fmt::format("FAILED  {}: {}\n", what(failure.program), failure.error));
+    print(util::printable(fmt::format("FAILED  {}: {}\n", what(failure.program), failure.error)));
   }
   std::vector<std::string> archs;
   for (const Arch& arch : report.archs) archs.push_back(to_string(arch));

@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "src/util/files.hpp"
+#include "src/util/text.hpp"
 #include "tools/librt/cache_verbs.hpp"
 
 namespace librt::tool {
@@ -29,7 +30,8 @@ std::uint64_t bytes_of(const std::string& text) {
   if (text.empty()) return options_from_environment().cache_max_bytes;
   const auto bytes = parse_size(text);
   if (!bytes)
-    throw UsageError(fmt::format("--max-size={} is not a size; allowed: a number with or without K, M, G", text));
+    throw UsageError(
+        fmt::format("--max-size={} is not a size; allowed: a number with or without K, M, G", util::shown(text)));
   return *bytes;
 }
 
@@ -44,11 +46,8 @@ std::int64_t seconds_of(const std::string& text) {
       if (*unit == letter) return number * seconds;
     }
   }
-  throw UsageError(fmt::format("--older-than={} is not an age; allowed: 0..1000000 with s, m, h or d", text));
-}
-
-std::string shown(const std::string& value) {
-  return value.size() <= kShownValue ? value : value.substr(0, kShownValue - 3) + "...";
+  throw UsageError(
+      fmt::format("--older-than={} is not an age; allowed: 0..1000000 with s, m, h or d", util::shown(text)));
 }
 
 std::string percent(std::uint64_t part, std::uint64_t whole) {
@@ -89,7 +88,7 @@ int cache_why(const CacheSettings& settings) {
   print(fmt::format("the nearest entry, {}, differs in\n", short_key(explanation.nearest_key)));
   std::vector<std::vector<std::string>> rows{{"  FIELD", "WANTED", "THERE"}};
   for (const CacheDifference& each : explanation.differences) {
-    rows.push_back({"  " + each.field, shown(each.wanted), shown(each.found)});
+    rows.push_back({"  " + each.field, util::shown(each.wanted, kShownValue), util::shown(each.found, kShownValue)});
   }
   print(table(rows));
   return kDone;

@@ -1,15 +1,23 @@
 // librt: the command line tool. One file for each verb; this one maps what happens to exit codes.
+#include <fcntl.h>
 #include <fmt/format.h>
+#include <unistd.h>
 
-#include <cstdio>
+#include <cerrno>
+#include <csignal>
 #include <cstring>
 #include <exception>
+#include <new>
+#include <sstream>
 
+#include "src/util/files.hpp"
+#include "src/util/text.hpp"
 #include "tools/librt/verb.hpp"
 
 namespace {
 
 using namespace librt::tool;
+namespace util = librt::util;
 
 int exit_code_of(librt::ErrorCode code) {
   switch (code) {
@@ -23,9 +31,17 @@ int exit_code_of(librt::ErrorCode code) {
 }
 
 void report(bool json, std::string_view code, const std::string& message, const std::string& detail) {
-  say(fmt::format("librt: {}", message));
+  constexpr std::size_t kMostSaid = 4096;  // JSON has all of it
+  say(fmt::format("librt: {}", message.size() <= kMostSaid ? message : util::shown(message, kMostSaid)));
   if (!detail.empty()) say(detail);
   if (json) print_json(Json{{"error", {{"code", code}, {"message", message}, {"detail", detail}}}});
+}
+
+/// What CLI11 says of a mistake holds the words that were typed, which may be long.
+void say_mistake(std::string text) {
+  constexpr std::size_t kMostInLine = 1024;
+  std::istringstream lines(std::move(text));
+  for (std::string line; std::getline(lines, line);) say(util::shown(line, kMostInLine));
 }
 
 int run_tool(int argc, char** argv, bool json) {
@@ -49,7 +65,11 @@ int run_tool(int argc, char** argv, bool json) {
   try {
     tool.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
-    return tool.exit(error) == 0 ? kDone : kUsage;
+    std::ostringstream help, mistake;
+    const int parsed = tool.exit(error, help, mistake);
+    print(help.str());
+    if (!mistake.str().empty()) say_mistake(mistake.str());
+    return parsed == 0 ? kDone : kUsage;
   } catch (const UsageError& error) {
     report(json, "usage", error.what(), {});
     return kUsage;
@@ -60,6 +80,9 @@ int run_tool(int argc, char** argv, bool json) {
     report(json, librt::to_string(error.code()), error.what(), error.detail());
     if (exit_code_of(error.code()) == kMachineCannot) say("`librt doctor` shows what this machine has.");
     return exit_code_of(error.code());
+  } catch (const std::bad_alloc&) {
+    report(json, "internal", "there is not enough memory", {});
+    return kProblemFound;
   } catch (const std::exception& error) {
     report(json, "internal", error.what(), {});
     return kProblemFound;
@@ -67,15 +90,30 @@ int run_tool(int argc, char** argv, bool json) {
   return exit_code;
 }
 
+/// A file that is opened later must not land on a descriptor that text is written to. Opened for reading, so that a
+/// write to a stdout that was closed still fails.
+void occupy_standard_descriptors() {
+  for (const int descriptor : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO}) {
+    if (::fcntl(descriptor, F_GETFD) >= 0) continue;
+    if (::open("/dev/null", O_RDONLY) < 0) static_cast<void>(::open("/", O_RDONLY));  // the lowest that is free
+  }
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
+  occupy_standard_descriptors();
+  // A reader of stderr that is gone must not end the work; one of stdout is dealt with below.
+  const auto on_broken_pipe = std::signal(SIGPIPE, SIG_IGN);
   bool json = false;  // known before parsing, since a failed verb must still answer in JSON
   for (int i = 1; i < argc; ++i) json = json || std::strcmp(argv[i], "--json") == 0;
   const int exit_code = run_tool(argc, argv, json);
-  if (std::fflush(stdout) != 0 || std::ferror(stdout) != 0) {
-    say("librt: the output could not be written");
-    return exit_code == kDone ? kProblemFound : exit_code;
+  const int error = finish_output();
+  if (error == 0) return exit_code;
+  if (error == EPIPE && on_broken_pipe == SIG_DFL) {  // `librt cache ls | head -1`: quietly, as every tool ends
+    std::signal(SIGPIPE, SIG_DFL);
+    static_cast<void>(std::raise(SIGPIPE));
   }
-  return exit_code;
+  say(fmt::format("librt: the output could not be written: {}", util::error_text(error)));
+  return exit_code == kDone ? kProblemFound : exit_code;
 }

@@ -5,10 +5,24 @@
 
 #include <algorithm>
 #include <array>
+#include <cerrno>
 #include <chrono>
 #include <cstdio>
 
+#include "src/util/text.hpp"
+
 namespace librt::tool {
+namespace {
+
+constexpr std::size_t kMostInCell = 4096;
+
+int output_error = 0;  // errno of the first write to stdout that failed
+
+void note_output_error() {
+  if (output_error == 0) output_error = errno != 0 ? errno : EIO;
+}
+
+}  // namespace
 
 CLI::App* add_verb(CLI::App& parent, const std::string& name, const std::string& description,
                    const std::string& example, bool& json) {
@@ -27,15 +41,26 @@ Options options_from_environment() {
 }
 
 void print(const std::string& text) {
-  std::fwrite(text.data(), 1, text.size(), stdout);
+  errno = 0;
+  if (std::fwrite(text.data(), 1, text.size(), stdout) != text.size()) note_output_error();
 }
 
 void print_json(const Json& json) {
   print(json.dump(2, ' ', false, Json::error_handler_t::replace) + "\n");
 }
 
+int finish_output() {
+  errno = 0;
+  if (std::fflush(stdout) != 0) note_output_error();
+  return output_error;
+}
+
+void talk(std::string_view text) {
+  static_cast<void>(std::fwrite(text.data(), 1, text.size(), stderr));
+}
+
 void say(const std::string& line) {
-  fmt::print(stderr, "{}\n", line);
+  talk(util::printable(line) + "\n");
 }
 
 void progress(const std::string& line) {
@@ -43,11 +68,13 @@ void progress(const std::string& line) {
   if (watched) say(line);
 }
 
-std::string table(const std::vector<std::vector<std::string>>& rows, const std::vector<std::size_t>& right) {
+std::string table(const std::vector<std::vector<std::string>>& cells, const std::vector<std::size_t>& right) {
+  std::vector<std::vector<std::string>> rows = cells;
   std::vector<std::size_t> widths;
-  for (const auto& row : rows) {
+  for (auto& row : rows) {
     widths.resize(std::max(widths.size(), row.size()));
     for (std::size_t column = 0; column < row.size(); ++column) {
+      row[column] = util::shown(row[column], kMostInCell);
       widths[column] = std::max(widths[column], row[column].size());
     }
   }

@@ -52,13 +52,19 @@ Options options_from_environment();
 /// Data: stdout.
 void print(const std::string& text);
 void print_json(const Json& json);
-/// Talk: stderr, one line.
+/// Writes out what print() still holds. Returns 0, or the errno of the first write to stdout that failed.
+int finish_output();
+/// To stderr as it is. One that is closed or full takes nothing, which is no error: the exit code says how the work
+/// went.
+void talk(std::string_view text);
+/// Talk: a line, or several; what a terminal would obey is escaped.
 void say(const std::string& line);
 /// As say(), where a person is watching: stderr is a terminal.
 void progress(const std::string& line);
 
 /// Columns as wide as their widest cell, two blanks between them; numbers of the columns in `right` are right aligned.
-std::string table(const std::vector<std::vector<std::string>>& rows, const std::vector<std::size_t>& right = {});
+/// What a terminal would obey in a cell is escaped.
+std::string table(const std::vector<std::vector<std::string>>& cells, const std::vector<std::size_t>& right = {});
 
 std::string with_unit(std::uint64_t bytes);                 // "38.5 KiB"
 std::string how_long_ago(std::int64_t seconds_since_1970);  // "2 h ago"
