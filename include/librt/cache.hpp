@@ -1,8 +1,14 @@
 // Looking at a disk cache: what `librt cache` prints. None of this needs NVRTC or a device.
+//
+// Each function takes the Options of the Runtime whose cache it is about, and sees the directories, whom they trust,
+// the mode and the bound as that Runtime does; without any, those of the environment. What looks, looks at cache_dir
+// and then at each of cache_read_only, whatever the mode; what changes, changes cache_dir alone, and in mode rw alone:
+// it throws Error(invalid_argument) in another. All throw Error(invalid_argument) for a directory that is not absolute.
 #pragma once
 
 #include <librt/artifact.hpp>
 #include <librt/export.hpp>
+#include <librt/options.hpp>
 
 #include <cstdint>
 #include <optional>
@@ -103,9 +109,9 @@ struct CacheExplanation {
 };
 
 struct CacheCollectOptions {
-  std::uint64_t max_bytes = std::uint64_t{256} << 20;  ///< 0 = no bound
-  std::optional<std::int64_t> unused_for_seconds{};    ///< also every entry that was not used for so long
-  bool dry_run = false;                                ///< only say what would be removed
+  std::optional<std::uint64_t> max_bytes{};          ///< 0 = no bound; none given: Options::cache_max_bytes
+  std::optional<std::int64_t> unused_for_seconds{};  ///< also every entry that was not used for so long
+  bool dry_run = false;                              ///< only say what would be removed; in any mode
 };
 
 struct CacheCollected {
@@ -124,28 +130,31 @@ struct CacheLocation {
   std::string reason{};  ///< "LIBRT_CACHE_DIR", "XDG_CACHE_HOME", "HOME", "option", or why there is none
 };
 
-/// `cache_dir` empty = found as Options says.
-LIBRT_API CacheLocation cache_location(std::string_view cache_dir = {});
+/// Of Options::cache_dir. The reason is "LIBRT_CACHE_DIR" where that variable names the directory, too.
+LIBRT_API CacheLocation cache_location(const Options& options = Options::from_env());
 /// All valid entries, most recently used first; damaged ones are left out. Looking does not count as use.
-LIBRT_API std::vector<CacheEntry> cache_list(std::string_view cache_dir = {});
-/// `key` may be any unambiguous prefix of at least 4 hex digits. Throws Error(invalid_argument) if none or several
-/// match.
-LIBRT_API CacheEntryDetail cache_show(std::string_view key, std::string_view cache_dir = {});
+LIBRT_API std::vector<CacheEntry> cache_list(const Options& options = Options::from_env());
+/// `key` may be any unambiguous prefix of at least 4 hex digits; the first directory that has it counts. Throws
+/// Error(invalid_argument) if none or several match.
+LIBRT_API CacheEntryDetail cache_show(std::string_view key, const Options& options = Options::from_env());
 /// The bytes of one entry, as compile() would return them. `key` as for cache_show().
-LIBRT_API Artifact cache_extract(std::string_view key, std::string_view cache_dir = {});
+LIBRT_API Artifact cache_extract(std::string_view key, const Options& options = Options::from_env());
 /// Reads every file of the cache and says of each whether it would be used.
-LIBRT_API std::vector<CacheVerdict> cache_verify(std::string_view cache_dir = {});
-/// Removes the files that cache_verify() finds corrupt, unless they were replaced meanwhile. Returns how many.
-LIBRT_API std::size_t cache_repair(std::string_view cache_dir = {});
-LIBRT_API CacheStats cache_stats(std::string_view cache_dir = {});
+LIBRT_API std::vector<CacheVerdict> cache_verify(const Options& options = Options::from_env());
+/// Removes the files of cache_dir that cache_verify() finds corrupt, unless they were replaced meanwhile. Returns how
+/// many. Throws Error(io) if one cannot be removed.
+LIBRT_API std::size_t cache_repair(const Options& options = Options::from_env());
+/// Of cache_dir.
+LIBRT_API CacheStats cache_stats(const Options& options = Options::from_env());
 /// Removes what is above the bound, least recently used first, and what killed processes left. Throws Error(io) if
-/// another process is collecting for seconds on end, or the directory cannot be used.
-LIBRT_API CacheCollected cache_collect(const CacheCollectOptions& options, std::string_view cache_dir = {});
-/// Removes one entry; `key` as for cache_show(), or all 64 digits of a damaged one. Returns its path. Throws Error(io)
-/// if it cannot be removed.
-LIBRT_API std::string cache_remove(std::string_view key, std::string_view cache_dir = {});
-/// Removes every entry, damaged ones included, and nothing else. Returns how many. Processes that use one keep their
-/// bytes.
-LIBRT_API std::size_t cache_clear(std::string_view cache_dir = {});
+/// another process is collecting for seconds on end, the directory cannot be used, or something cannot be removed.
+LIBRT_API CacheCollected cache_collect(const CacheCollectOptions& what = {},
+                                       const Options& options = Options::from_env());
+/// Removes one entry of cache_dir; `key` as for cache_show(), or all 64 digits of a damaged one. Returns its path.
+/// Throws Error(io) if it cannot be removed.
+LIBRT_API std::string cache_remove(std::string_view key, const Options& options = Options::from_env());
+/// Removes every entry of cache_dir, damaged ones included, and nothing else. Returns how many. Processes that use one
+/// keep their bytes. Throws Error(io) if one cannot be removed; the others are gone then.
+LIBRT_API std::size_t cache_clear(const Options& options = Options::from_env());
 
 }  // namespace librt

@@ -1,4 +1,9 @@
-// How a Runtime behaves. Every member has a default; Options::from_env() fills them from LIBRT_* once.
+// How a Runtime behaves, and where the functions of cache.hpp look.
+//
+// The environment: Options::from_env() is the one thing that reads LIBRT_* variables, all of them, when it is called.
+// Options made by hand read none: what they leave out has the default that stands here. A program that wants both
+// begins with from_env() and sets what it knows better. HOME and XDG_CACHE_HOME only say where the default directory
+// is.
 #pragma once
 
 #include <librt/export.hpp>
@@ -37,13 +42,15 @@ struct SourceEdit {
 };
 
 struct LIBRT_API Options {
-  /// Directory of the disk cache; empty = $XDG_CACHE_HOME/librt, else $HOME/.cache/librt; if neither is set, the cache
-  /// is kept in memory only and a warning says so. Environment: LIBRT_CACHE_DIR.
+  /// Directory of the disk cache, an absolute path: `~` is a word of shells, and a working directory may change.
+  /// Empty = $XDG_CACHE_HOME/librt, else $HOME/.cache/librt; if neither is set, or it belongs to another user than the
+  /// effective one and root (HOME under sudo), the cache is kept in memory only and a warning says so. What uses these
+  /// Options throws Error(invalid_argument) for a path that is not absolute. Environment: LIBRT_CACHE_DIR.
   std::string cache_dir{};
   /// Environment: LIBRT_CACHE_MODE=rw|ro|off|only.
   CacheMode cache_mode = CacheMode::rw;
-  /// Directories that are asked, in this order, for what cache_dir does not have, and never changed: a layer of a
-  /// container image, a shared mount. Environment: LIBRT_CACHE_RO=dir:dir:...
+  /// Directories, absolute paths, that are asked, in this order, for what cache_dir does not have, and never changed: a
+  /// layer of a container image, a shared mount. Environment: LIBRT_CACHE_RO=dir:dir:...
   std::vector<std::string> cache_read_only{};
   /// Bytes that the entries in cache_dir may have together; 0 = no bound. The least recently used ones go first.
   /// Environment: LIBRT_CACHE_MAX_SIZE, a number with or without K, M, G (1024, ...).
@@ -69,14 +76,16 @@ struct LIBRT_API Options {
   /// File to which each distinct spec and architecture that get() and compile() are asked for is added, as a manifest
   /// (see manifest.hpp) for `librt cache prewarm`; empty = none. What the manifest holds already is kept, and several
   /// processes may share one; a file that is no manifest is left alone, with a warning. No problem with it fails a
-  /// request. Environment: LIBRT_RECORD.
+  /// request, and none waits for another process for more than a tenth of a second: what is not written then goes along
+  /// with the next new request, or with the end of the Runtime. Environment: LIBRT_RECORD.
   std::string record{};
   /// Receives what librt has to say, from any thread. Empty = spdlog to stderr, at `log_level` and above.
   std::function<void(LogLevel, std::string_view)> log{};
   /// Environment: LIBRT_LOG=debug|info|warn|error.
   LogLevel log_level = LogLevel::warn;
 
-  /// Reads the environment now. Throws Error(invalid_argument) for a value that is not allowed.
+  /// The defaults, and in their place what LIBRT_* variables say now; an empty one counts as unset, and a set-user-id
+  /// program has none. Throws Error(invalid_argument) that names the variable for a value that is not allowed.
   static Options from_env();
 };
 

@@ -42,6 +42,7 @@ struct DeviceInfo {
 /// the driver no longer takes back at the exit of the process is left to its end.
 class LIBRT_API Runtime {
  public:
+  /// Throws Error(invalid_argument) for options that cannot be: a device or a cache directory that is none.
   explicit Runtime(Options options = Options::from_env());
   ~Runtime();
   Runtime(Runtime&&) noexcept;

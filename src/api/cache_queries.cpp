@@ -15,7 +15,6 @@
 #include "src/cache/statistics.hpp"
 #include "src/cache/store.hpp"
 #include "src/jit/binary_info.hpp"
-#include "src/util/env.hpp"
 #include "src/util/files.hpp"
 #include "src/util/log.hpp"
 
@@ -23,24 +22,36 @@ namespace librt {
 namespace {
 
 constexpr std::size_t kShortestPrefix = 4;
+constexpr std::size_t kKeyDigits = 2 * sizeof(util::Digest);
 
-cache::Store open_store(const std::string& path) {
-  // As Options::from_env() would say it, without the other variables, which do not matter here.
-  const bool shared = util::env("LIBRT_CACHE_TRUST") == "shared";
+cache::Store open_store(const std::string& path, const Options& options) {
   return {path, util::Log([](LogLevel, std::string_view) {}, LogLevel::error), api::validate_entry,
-          cache::StoreOptions{.trust = shared ? cache::Trust::shared : cache::Trust::own}};
+          cache::StoreOptions{.trust = api::trust_of(options.cache_trust)}};
 }
 
 /// Nothing where there is no directory.
-std::optional<cache::Store> located_store(std::string_view cache_dir) {
-  const cache::Location location = cache::locate(cache_dir);
+std::optional<cache::Store> own_store(const Options& options) {
+  const cache::Location location = cache::locate(options.cache_dir);
   if (location.path.empty()) return std::nullopt;
-  return open_store(location.path);
+  return open_store(location.path, options);
 }
 
-std::vector<cache::StoredFile> scan(std::string_view cache_dir) {
-  const auto store = located_store(cache_dir);
-  return store ? store->scan() : std::vector<cache::StoredFile>{};
+std::optional<cache::Store> store_to_change(const Options& options) {
+  if (options.cache_mode != CacheMode::rw) {
+    throw Error(ErrorCode::invalid_argument, "cache_mode lets nothing on disk be changed; allowed for this: rw");
+  }
+  return own_store(options);
+}
+
+/// All that a Runtime asks, in its order.
+std::vector<cache::Store> all_stores(const Options& options) {
+  std::vector<cache::Store> stores;
+  if (auto own = own_store(options)) stores.push_back(*std::move(own));
+  for (const std::string& directory : options.cache_read_only) {
+    cache::require_absolute("cache_read_only", directory);
+    stores.push_back(open_store(directory, options));
+  }
+  return stores;
 }
 
 std::string spec_of(const cache::Entry& entry) {
@@ -85,24 +96,35 @@ bool is_lower_hex(std::string_view text) {
   return text.find_first_not_of("0123456789abcdef") == std::string_view::npos;
 }
 
-/// The one sound entry whose key begins like this.
-cache::StoredFile the_entry(std::string_view key, std::string_view cache_dir) {
-  if (key.size() < kShortestPrefix || !is_lower_hex(key)) {
-    throw Error(
-        ErrorCode::invalid_argument,
-        fmt::format("key \"{}\" is not a key; allowed: at least {} lower-case hex digits", key, kShortestPrefix));
+/// The one sound entry whose key begins like this, in the first store that has it.
+cache::StoredFile the_entry(std::string_view key, const std::vector<cache::Store>& stores) {
+  if (key.size() < kShortestPrefix || key.size() > kKeyDigits || !is_lower_hex(key)) {
+    throw Error(ErrorCode::invalid_argument,
+                fmt::format("key \"{}\" is not a key; allowed: {} to {} lower-case hex digits", key, kShortestPrefix,
+                            kKeyDigits));
   }
   std::optional<cache::StoredFile> match;
-  for (cache::StoredFile& file : scan(cache_dir)) {
-    if (!file.entry || !file.key.starts_with(key)) continue;
-    if (match) {
-      throw Error(ErrorCode::invalid_argument,
-                  fmt::format("key \"{}\" is ambiguous: {} and {}", key, match->key, file.key));
-    }
-    match = std::move(file);
+  for (const cache::Store& store : stores) {
+    store.visit(
+        [&](cache::StoredFile file, const cache::Store::Place*) {
+          if (!file.entry || (match && match->key == file.key)) return;
+          if (match) {
+            throw Error(ErrorCode::invalid_argument,
+                        fmt::format("key \"{}\" is ambiguous: {} and {}", key, match->key, file.key));
+          }
+          match = std::move(file);
+        },
+        key);
   }
   if (!match) throw Error(ErrorCode::invalid_argument, fmt::format("key \"{}\" is not in the cache", key));
   return *std::move(match);
+}
+
+std::size_t removed_or_throw(const cache::Removed& removed) {
+  if (!removed.problem.empty()) {
+    throw Error(ErrorCode::io, fmt::format("{} entries were removed; {}", removed.entries, removed.problem));
+  }
+  return removed.entries;
 }
 
 }  // namespace
@@ -119,50 +141,54 @@ std::string_view to_string(CacheFinding finding) noexcept {
   return "unknown";
 }
 
-CacheLocation cache_location(std::string_view cache_dir) {
-  cache::Location location = cache::locate(cache_dir);
+CacheLocation cache_location(const Options& options) {
+  cache::Location location = cache::locate(options.cache_dir);
   return {.path = std::move(location.path), .reason = std::move(location.reason)};
 }
 
-std::vector<CacheEntry> cache_list(std::string_view cache_dir) {
+std::vector<CacheEntry> cache_list(const Options& options) {
   std::vector<CacheEntry> entries;
-  for (const cache::StoredFile& file : scan(cache_dir)) {
-    if (file.entry) entries.push_back(summary(file));
+  for (const cache::Store& store : all_stores(options)) {
+    store.visit([&](const cache::StoredFile& file, const cache::Store::Place*) {
+      if (file.entry) entries.push_back(summary(file));
+    });
   }
   std::ranges::stable_sort(entries, std::ranges::greater{}, &CacheEntry::last_used);
   return entries;
 }
 
-CacheEntryDetail cache_show(std::string_view key, std::string_view cache_dir) {
-  return detail_of(the_entry(key, cache_dir));
+CacheEntryDetail cache_show(std::string_view key, const Options& options) {
+  return detail_of(the_entry(key, all_stores(options)));
 }
 
-Artifact cache_extract(std::string_view key, std::string_view cache_dir) {
-  cache::StoredFile file = the_entry(key, cache_dir);
+Artifact cache_extract(std::string_view key, const Options& options) {
+  cache::StoredFile file = the_entry(key, all_stores(options));
   util::Digest digest{};
   util::from_hex(file.key, digest);
   return api::to_artifact(digest, *std::move(file.entry), Origin::disk);
 }
 
-std::vector<CacheVerdict> cache_verify(std::string_view cache_dir) {
+std::vector<CacheVerdict> cache_verify(const Options& options) {
   std::vector<CacheVerdict> verdicts;
-  for (cache::StoredFile& file : scan(cache_dir)) {
-    const auto finding = file.finding == cache::Finding::ok        ? CacheFinding::ok
-                         : file.finding == cache::Finding::corrupt ? CacheFinding::corrupt
-                                                                   : CacheFinding::untrusted;
-    verdicts.push_back({.path = std::move(file.path), .finding = finding, .reason = std::move(file.reason)});
+  for (const cache::Store& store : all_stores(options)) {
+    store.visit([&](cache::StoredFile file, const cache::Store::Place*) {
+      const auto finding = file.finding == cache::Finding::ok        ? CacheFinding::ok
+                           : file.finding == cache::Finding::corrupt ? CacheFinding::corrupt
+                                                                     : CacheFinding::untrusted;
+      verdicts.push_back({.path = std::move(file.path), .finding = finding, .reason = std::move(file.reason)});
+    });
   }
   return verdicts;
 }
 
-std::size_t cache_repair(std::string_view cache_dir) {
-  auto store = located_store(cache_dir);
-  return store ? store->repair() : 0;
+std::size_t cache_repair(const Options& options) {
+  auto store = store_to_change(options);
+  return store ? removed_or_throw(store->repair()) : 0;
 }
 
-CacheStats cache_stats(std::string_view cache_dir) {
+CacheStats cache_stats(const Options& options) {
   CacheStats stats;
-  auto store = located_store(cache_dir);
+  auto store = own_store(options);
   if (!store) return stats;
   const cache::Totals totals = cache::read_totals(store->root(), store->access());
   const cache::Collected inventory = store->collect({.dry_run = true});
@@ -173,14 +199,19 @@ CacheStats cache_stats(std::string_view cache_dir) {
   return stats;
 }
 
-CacheCollected cache_collect(const CacheCollectOptions& options, std::string_view cache_dir) {
-  auto store = located_store(cache_dir);
+CacheCollected cache_collect(const CacheCollectOptions& what, const Options& options) {
+  auto store = what.dry_run ? own_store(options) : store_to_change(options);
   if (!store) return {};
-  cache::CollectOptions what{
-      .max_bytes = options.max_bytes, .dry_run = options.dry_run, .lock_timeout = std::chrono::seconds(5)};
-  if (options.unused_for_seconds) what.unused_for = std::chrono::seconds(*options.unused_for_seconds);
-  cache::Collected collected = store->collect(what);
+  cache::CollectOptions how{.max_bytes = what.max_bytes.value_or(options.cache_max_bytes),
+                            .dry_run = what.dry_run,
+                            .lock_timeout = std::chrono::seconds(5)};
+  if (what.unused_for_seconds) how.unused_for = std::chrono::seconds(*what.unused_for_seconds);
+  cache::Collected collected = store->collect(how);
   if (!collected.done) throw Error(ErrorCode::io, fmt::format("nothing was collected: {}", collected.problem));
+  if (!collected.problem.empty()) {
+    throw Error(ErrorCode::io,
+                fmt::format("{} entries were removed; {}", collected.removed_entries, collected.problem));
+  }
   return {.entries = collected.entries,
           .bytes = collected.bytes,
           .removed_entries = collected.removed_entries,
@@ -190,21 +221,22 @@ CacheCollected cache_collect(const CacheCollectOptions& options, std::string_vie
           .removed_keys = std::move(collected.removed_keys)};
 }
 
-std::string cache_remove(std::string_view key, std::string_view cache_dir) {
-  auto store = located_store(cache_dir);
+std::string cache_remove(std::string_view key, const Options& options) {
+  std::vector<cache::Store> store;  // one, or none
+  if (auto own = store_to_change(options)) store.push_back(*std::move(own));
   util::Digest digest{};
-  if (!util::from_hex(key, digest)) util::from_hex(the_entry(key, cache_dir).key, digest);
-  if (!store || !store->remove(digest)) {
-    throw Error(ErrorCode::io,
-                fmt::format("{} cannot be removed: {}", store ? store->path_of(digest) : std::string(key),
-                            util::error_text(store ? errno : ENOENT)));
+  if (!util::from_hex(key, digest)) util::from_hex(the_entry(key, store).key, digest);
+  if (store.empty() || !store.front().remove(digest)) {
+    throw Error(ErrorCode::io, fmt::format("{} cannot be removed: {}",
+                                           store.empty() ? std::string(key) : store.front().path_of(digest),
+                                           util::error_text(store.empty() ? ENOENT : errno)));
   }
-  return store->path_of(digest);
+  return store.front().path_of(digest);
 }
 
-std::size_t cache_clear(std::string_view cache_dir) {
-  auto store = located_store(cache_dir);
-  return store ? store->clear() : 0;
+std::size_t cache_clear(const Options& options) {
+  auto store = store_to_change(options);
+  return store ? removed_or_throw(store->clear()) : 0;
 }
 
 }  // namespace librt

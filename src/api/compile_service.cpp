@@ -58,14 +58,8 @@ cache::TiersOptions CompileService::tiers_options(const Options& options) const 
                                       .max_bytes = options.cache_max_bytes},
                             .lock_timeout = std::chrono::milliseconds(options.lock_timeout_ms)};
   if (options.cache_mode == CacheMode::off) return tiers;
-  for (const std::string& directory : options.cache_read_only) {
-    cache::Location location = cache::locate(directory);
-    if (location.path.empty()) {
-      log_(LogLevel::warn, fmt::format("the read-only cache {} is not used: {}", directory, location.reason));
-    } else {
-      tiers.read_only.push_back(std::move(location.path));
-    }
-  }
+  for (const std::string& directory : options.cache_read_only) cache::require_absolute("cache_read_only", directory);
+  tiers.read_only = options.cache_read_only;
   cache::Location location = cache::locate(options.cache_dir);
   if (location.path.empty()) {
     log_(LogLevel::warn, fmt::format("compiled kernels are kept in memory only: {}", location.reason));

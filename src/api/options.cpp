@@ -7,6 +7,7 @@
 #include <limits>
 #include <ranges>
 
+#include "src/cache/store.hpp"
 #include "src/util/env.hpp"
 
 namespace librt {
@@ -83,11 +84,17 @@ std::optional<std::uint64_t> parse_size(std::string_view text) noexcept {
 
 Options Options::from_env() {
   Options options;
-  // LIBRT_CACHE_DIR is read where the cache is located, so that cache queries and a Runtime agree on the reason.
+  if (const auto value = util::env("LIBRT_CACHE_DIR")) {
+    cache::require_absolute("LIBRT_CACHE_DIR", *value);
+    options.cache_dir = *value;
+  }
   if (const auto value = util::env("LIBRT_CACHE_MODE")) {
     options.cache_mode = parse_cache_mode("LIBRT_CACHE_MODE", *value);
   }
-  if (const auto value = util::env("LIBRT_CACHE_RO")) options.cache_read_only = split(*value);
+  if (const auto value = util::env("LIBRT_CACHE_RO")) {
+    options.cache_read_only = split(*value);
+    for (const std::string& each : options.cache_read_only) cache::require_absolute("LIBRT_CACHE_RO", each);
+  }
   if (const auto value = util::env("LIBRT_CACHE_MAX_SIZE")) {
     const auto bytes = parse_size(*value);
     if (!bytes) refuse("LIBRT_CACHE_MAX_SIZE", *value, "a number of bytes with or without K, M, G; 0 = no bound");

@@ -122,7 +122,7 @@ class Prewarm {
     return {.program = program,
             .code = ErrorCode::io,
             .error = fmt::format("compiled, but it could not be written to {}; the log says why",
-                                 cache_location(options_.cache_dir).path)};
+                                 cache_location(options_).path)};
   }
 
   CompileService& compiler_;
@@ -142,7 +142,7 @@ PrewarmReport prewarm(CompileService& compiler, const Options& options, const Pr
   if (options.cache_mode != CacheMode::rw) {
     throw Error(ErrorCode::invalid_argument, "cache_mode does not let a prewarm write; allowed: rw");
   }
-  if (const CacheLocation location = cache_location(options.cache_dir); location.path.empty()) {
+  if (const CacheLocation location = cache_location(options); location.path.empty()) {
     throw Error(ErrorCode::invalid_argument,
                 fmt::format("there is no cache directory to fill: {}; set cache_dir", location.reason));
   }

@@ -251,8 +251,11 @@ FileResult read_trusted(const Directory& directory, const std::string& name, std
 bool remove_if_unchanged(const Directory& directory, const std::string& name, const struct stat& seen) {
   struct stat now {};
   if (::fstatat(directory.fd.get(), name.c_str(), &now, AT_SYMLINK_NOFOLLOW) != 0) return errno == ENOENT;
-  if (!same_file(now, seen)) return false;
-  return directory.io().unlink(directory.fd.get(), name.c_str()) == 0;
+  if (!same_file(now, seen)) {
+    errno = 0;
+    return false;
+  }
+  return directory.io().unlink(directory.fd.get(), name.c_str()) == 0 || errno == ENOENT;
 }
 
 }  // namespace librt::cache

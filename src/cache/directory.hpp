@@ -111,7 +111,8 @@ FileResult read_trusted(const Directory& directory, const std::string& name, std
                         struct stat& status);
 
 bool same_file(const struct stat& a, const struct stat& b);
-/// Removes `name` if it still is the file that `seen` was taken from. False if it is still there.
+/// Removes `name` if it still is the file that `seen` was taken from. False if it is still there: errno says why, and
+/// is 0 if it is another file by now.
 bool remove_if_unchanged(const Directory& directory, const std::string& name, const struct stat& seen);
 
 }  // namespace librt::cache

@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <cstdint>
 #include <exception>
 #include <string>
@@ -153,8 +154,13 @@ class Trim {
     for (; next_ < order_.size() && condition(*order_[next_]); ++next_) {
       const Candidate& entry = *order_[next_];
       const Directory& shard = inventory_.shards[entry.shard];
-      // One that was used or replaced since is not the oldest any more.
-      if (!options_.dry_run && !remove_if_unchanged(shard, entry.name, entry.seen)) continue;
+      if (!options_.dry_run && !remove_if_unchanged(shard, entry.name, entry.seen)) {
+        // One that was used or replaced since is not the oldest any more.
+        if (errno != 0 && result_.problem.empty()) {
+          result_.problem = fmt::format("cannot remove {}/{}: {}", shard.path, entry.name, util::error_text(errno));
+        }
+        continue;
+      }
       left_ -= entry.bytes();
       ++result_.removed_entries;
       result_.removed_bytes += entry.bytes();
@@ -176,7 +182,7 @@ Collected collect_in(const std::string& root, const Access& access, const Collec
   const DirectoryResult format = open_format(root, IfAbsent::report, access);
   if (const auto* problem = std::get_if<Problem>(&format)) {
     result.done = problem->kind == Trouble::absent;  // nothing there: nothing to do
-    result.problem = problem->reason;
+    if (!result.done) result.problem = problem->reason;
     return result;
   }
   const IfAbsent if_absent = options.dry_run ? IfAbsent::report : IfAbsent::create;

@@ -9,6 +9,7 @@
 #include <thread>
 
 #include "src/util/whole_io.hpp"
+#include "src/util/write_signals.hpp"
 
 namespace librt::cache {
 
@@ -25,6 +26,7 @@ ssize_t IoOps::read(int fd, void* to, std::size_t bytes) {
 }
 
 ssize_t IoOps::write(int fd, const void* from, std::size_t bytes) {
+  const util::WriteSignalsBlocked blocked;
   return ::write(fd, from, bytes);
 }
 

@@ -4,6 +4,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <cerrno>
 #include <functional>
 #include <utility>
 #include <variant>
@@ -51,18 +52,36 @@ std::optional<StoredFile> inspect(const Directory& shard, const std::string& sha
   return stored;
 }
 
-/// How many regular files with an accepted name were removed.
-std::size_t remove_files(const Directory& directory, const std::function<bool(const std::string&)>& accept) {
-  std::size_t removed = 0;
+void add_problem(Removed& removed, std::string_view path, int error) {
+  if (removed.problem.empty()) removed.problem = fmt::format("cannot remove {}: {}", path, util::error_text(error));
+}
+
+/// Regular files with an accepted name.
+void remove_files(const Directory& directory, const std::function<bool(const std::string&)>& accept, Removed& removed) {
   for (const std::string& name : list(directory)) {
     struct stat status {};
     if (!accept(name) || ::fstatat(directory.fd.get(), name.c_str(), &status, AT_SYMLINK_NOFOLLOW) != 0) continue;
-    if (S_ISREG(status.st_mode) && ::unlinkat(directory.fd.get(), name.c_str(), 0) == 0) ++removed;
+    if (!S_ISREG(status.st_mode)) continue;
+    if (directory.io().unlink(directory.fd.get(), name.c_str()) == 0) {
+      ++removed.entries;
+    } else if (errno != ENOENT) {
+      add_problem(removed, fmt::format("{}/{}", directory.path, name), errno);
+    }
   }
-  return removed;
 }
 
 }  // namespace
+
+void Store::visit_shard(const Directory& shard, const std::string& shard_name, const std::vector<std::string>& names,
+                        const Visitor& visitor) const {
+  for (const std::string& name : names) {
+    struct stat status {};
+    auto file = inspect(shard, shard_name, name, validate_, status);
+    if (!file) continue;
+    const Place place{shard, name, status};
+    visitor(std::move(*file), &place);
+  }
+}
 
 void Store::visit(const Visitor& visitor) const {
   const DirectoryResult objects = open_objects(root_, IfAbsent::report, access());
@@ -83,14 +102,26 @@ void Store::visit(const Visitor& visitor) const {
       continue;
     }
     const Directory& opened = std::get<Directory>(shard);
-    for (const std::string& name : list(opened)) {
-      struct stat status {};
-      auto file = inspect(opened, shard_name, name, validate_, status);
-      if (!file) continue;
-      const Place place{opened, name, status};
-      visitor(std::move(*file), &place);
-    }
+    visit_shard(opened, shard_name, list(opened), visitor);
   }
+}
+
+void Store::visit(const Visitor& visitor, std::string_view key_prefix) const {
+  const std::string shard_name(key_prefix.substr(0, 2));
+  const std::string_view rest = key_prefix.substr(2);
+  const DirectoryResult shard =
+      open_below(open_objects(root_, IfAbsent::report, access()), shard_name, IfAbsent::report);
+  const auto* directory = std::get_if<Directory>(&shard);
+  if (directory == nullptr) return;
+  util::Digest key{};
+  std::vector<std::string> names;
+  if (util::from_hex(key_prefix, key)) {
+    names.push_back(entry_name(key).file);
+  } else {
+    names = list(*directory);
+    std::erase_if(names, [&](const std::string& name) { return !name.starts_with(rest) || !key_of(shard_name, name); });
+  }
+  visit_shard(*directory, shard_name, names, visitor);
 }
 
 std::vector<StoredFile> Store::scan() const {
@@ -99,11 +130,15 @@ std::vector<StoredFile> Store::scan() const {
   return files;
 }
 
-std::size_t Store::repair() {
-  std::size_t removed = 0;
+Removed Store::repair() {
+  Removed removed;
   visit([&](const StoredFile& file, const Place* place) {
-    const bool wrong = file.finding == Finding::corrupt && place != nullptr;
-    if (wrong && remove_if_unchanged(place->shard, place->name, place->seen)) ++removed;
+    if (file.finding != Finding::corrupt || place == nullptr) return;
+    if (remove_if_unchanged(place->shard, place->name, place->seen)) {
+      ++removed.entries;
+    } else if (errno != 0) {
+      add_problem(removed, file.path, errno);
+    }
   });
   return removed;
 }
@@ -116,29 +151,27 @@ bool Store::remove(const util::Digest& key) {
   return directory != nullptr && directory->io().unlink(directory->fd.get(), name.file.c_str()) == 0;
 }
 
-std::size_t Store::clear() {
-  const DirectoryResult root = open_root(root_, IfAbsent::report, access());
-  if (const auto* problem = std::get_if<Problem>(&root)) {
-    if (problem->kind != Trouble::absent) {
-      warn_once("clear: " + problem->reason, fmt::format("kernel cache: {}; not cleared", problem->reason));
-    }
-    return 0;
+Removed Store::clear() {
+  Removed removed;
+  const DirectoryResult format = open_format(root_, IfAbsent::report, access());
+  if (const auto* problem = std::get_if<Problem>(&format)) {
+    if (problem->kind != Trouble::absent) removed.problem = problem->reason;
+    return removed;
   }
-  const DirectoryResult format = open_below(std::get<Directory>(root), kFormatDirectory, IfAbsent::report);
-  if (!std::holds_alternative<Directory>(format)) return 0;
-  const DirectoryResult temporaries = open_below(std::get<Directory>(format), kTemporaryDirectory, IfAbsent::report);
-  if (const auto* directory = std::get_if<Directory>(&temporaries)) remove_files(*directory, is_temporary_name);
-
-  const DirectoryResult objects = open_below(std::get<Directory>(format), kObjectsDirectory, IfAbsent::report);
-  if (!std::holds_alternative<Directory>(objects)) return 0;
-  std::size_t removed = 0;
+  const DirectoryResult temporaries = open_below(format, kTemporaryDirectory, IfAbsent::report);
+  if (const auto* directory = std::get_if<Directory>(&temporaries)) {
+    remove_files(*directory, is_temporary_name, removed);
+    removed.entries = 0;
+  }
+  const DirectoryResult objects = open_below(format, kObjectsDirectory, IfAbsent::report);
+  if (!std::holds_alternative<Directory>(objects)) return removed;
   for (const std::string& shard_name : list(std::get<Directory>(objects))) {
     if (!is_shard_name(shard_name)) continue;
     // The shards stay: another process may be about to rename into one.
     const DirectoryResult shard = open_below(std::get<Directory>(objects), shard_name, IfAbsent::report);
     if (const auto* directory = std::get_if<Directory>(&shard)) {
-      removed +=
-          remove_files(*directory, [&](const std::string& name) { return key_of(shard_name, name).has_value(); });
+      remove_files(
+          *directory, [&](const std::string& name) { return key_of(shard_name, name).has_value(); }, removed);
     }
   }
   return removed;

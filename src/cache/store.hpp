@@ -61,8 +61,8 @@ struct CollectOptions {
 };
 
 struct Collected {
-  bool done = false;  // false: another process was collecting, or the directory cannot be used
-  std::string problem{};
+  bool done = false;          // false: another process was collecting, or the directory cannot be used
+  std::string problem{};      // why not; or, though it is done, why an entry that should go is still there
   std::uint64_t entries = 0;  // before
   std::uint64_t bytes = 0;
   std::uint64_t removed_entries = 0;
@@ -70,6 +70,12 @@ struct Collected {
   std::uint64_t removed_temporaries = 0;
   std::uint64_t removed_locks = 0;
   std::vector<std::string> removed_keys{};
+};
+
+/// What clear() and repair() did.
+struct Removed {
+  std::size_t entries = 0;
+  std::string problem{};  // why a file that should go is still there, of the first such; empty if none is
 };
 
 /// Thread safe, and safe against any number of other processes on the same directory. Never throws for a disk problem.
@@ -105,18 +111,19 @@ class Store {
   /// As scan(), one file at a time. No place: it is a directory that may not be used, or not one of the store's.
   using Visitor = std::function<void(StoredFile, const Place*)>;
   void visit(const Visitor& visitor) const;
+  /// As visit(), of the entries whose key begins with these hex digits: at least 2, and all 64 open one file.
+  void visit(const Visitor& visitor, std::string_view key_prefix) const;
 
   /// Removes the least recently used entries, stale temporary files and unheld old locks, see src/cache/README.md.
   Collected collect(const CollectOptions& options);
 
-  /// Removes what scan() found corrupt, unless it was replaced since. Returns how many are gone.
-  std::size_t repair();
+  /// Removes what scan() found corrupt, unless it was replaced since.
+  Removed repair();
   /// False if there is no such file, or it cannot be removed.
   bool remove(const util::Digest& key);
 
-  /// Removes all entries (regular files with an entry's name) and temporary files and nothing else. Returns the number
-  /// of entries.
-  std::size_t clear();
+  /// Removes all entries (regular files with an entry's name) and temporary files and nothing else.
+  Removed clear();
 
   /// Entries that collect() removed after a publish of this Store.
   std::uint64_t evicted() const noexcept { return evicted_->load(std::memory_order_relaxed); }
@@ -128,6 +135,8 @@ class Store {
   class Warnings;
 
   Found find_file(const util::Digest& key, std::string_view key_document);
+  void visit_shard(const Directory& shard, const std::string& shard_name, const std::vector<std::string>& names,
+                   const Visitor& visitor) const;
   std::optional<std::string> publish_file(const util::Digest& key, const Entry& entry);
   void keep_bound();
   /// Reading and publishing meet the same problem: it is said once for both.
@@ -143,11 +152,15 @@ class Store {
   std::shared_ptr<std::atomic<bool>> swept_;       // each process looks once for what killed ones left
 };
 
-/// Where the cache is: `option` if not empty, else LIBRT_CACHE_DIR, XDG_CACHE_HOME/librt, HOME/.cache/librt.
+/// Where the cache is: `option` if not empty, else XDG_CACHE_HOME/librt, HOME/.cache/librt.
 struct Location {
   std::string path;    // absolute; empty = memory only
-  std::string reason;  // "option", "LIBRT_CACHE_DIR", "XDG_CACHE_HOME", "HOME", or why there is none
+  std::string reason;  // "option", "LIBRT_CACHE_DIR" (which named the option), "XDG_CACHE_HOME", "HOME", or why none
 };
-Location locate(std::string_view option);
+/// Throws as require_absolute().
+Location locate(const std::string& option);
+
+/// Throws Error(invalid_argument) that says so of `name` if `path` is not absolute.
+void require_absolute(std::string_view name, std::string_view path);
 
 }  // namespace librt::cache

@@ -18,6 +18,7 @@
 #include <utility>
 
 #include "src/util/whole_io.hpp"
+#include "src/util/write_signals.hpp"
 
 namespace librt::util {
 namespace {
@@ -87,6 +88,7 @@ int read_full(int fd, std::span<std::byte> out, std::size_t& got) noexcept {
 }
 
 int write_full(int fd, std::span<const std::byte> bytes) noexcept {
+  const WriteSignalsBlocked blocked;
   return write_until_done([fd](const void* from, std::size_t count) { return ::write(fd, from, count); }, bytes);
 }
 

@@ -26,7 +26,8 @@ class UniqueFd {
 /// Reads until `out` is full or the file ends; interrupted and short reads go on. Returns 0 or errno; `got` is set
 /// in any case.
 int read_full(int fd, std::span<std::byte> out, std::size_t& got) noexcept;
-/// Writes all of `bytes`; interrupted and short writes go on. Returns 0 or errno.
+/// Writes all of `bytes`; interrupted and short writes go on. Returns 0 or errno, EFBIG and EPIPE among them: no signal
+/// comes with these.
 int write_full(int fd, std::span<const std::byte> bytes) noexcept;
 /// What an errno means, in words.
 std::string error_text(int error);

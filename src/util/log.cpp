@@ -8,6 +8,7 @@
 
 #include "src/util/per_process.hpp"
 #include "src/util/text.hpp"
+#include "src/util/write_signals.hpp"
 
 namespace librt::util {
 namespace {
@@ -56,6 +57,7 @@ struct StderrLogger {
 
 Sink stderr_sink() {
   return [logger = std::make_shared<PerProcess<StderrLogger>>()](LogLevel level, std::string_view message) {
+    const WriteSignalsBlocked blocked;  // stderr may be a file that may not grow, or a pipe that nobody reads
     logger->lock()->logger.log(spdlog_level(level), "{}: {}", level_name(level), printable(message));
   };
 }

@@ -83,8 +83,8 @@ TEST_CASE("F26 driver rejects cubin", "[gpu][fault]") {
   const Options options = options_in(cache);
   const Artifact sound = Runtime(options).get(kSpec).artifact();
   REQUIRE(sound.origin == Origin::compiled);
-  damage_code(cache_show(sound.key, cache.path()).entry.path, sound);
-  for (const CacheVerdict& verdict : cache_verify(cache.path())) CHECK(verdict.finding == CacheFinding::ok);
+  damage_code(cache_show(sound.key, options).entry.path, sound);
+  for (const CacheVerdict& verdict : cache_verify(options)) CHECK(verdict.finding == CacheFinding::ok);
 
   {
     Runtime runtime(options);

@@ -145,7 +145,7 @@ std::vector<Metric> measure_cache() {
     require_origin(artifact.origin, Origin::disk);
     return seconds * 1e3;
   });
-  const double raw = raw_read_hash_ms(cache_list(directory.path()).at(0).path);
+  const double raw = raw_read_hash_ms(cache_list(runtime.options()).at(0).path);
 
   runtime.get(kSpec);
   const double memory = best_of(20, [&] {

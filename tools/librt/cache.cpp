@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
+#include <filesystem>
 #include <memory>
 #include <numeric>
 
@@ -39,7 +40,7 @@ int path(const CacheSettings& settings) {
 
 int list(const CacheSettings& settings) {
   const CacheLocation location = require_location(settings);
-  const std::vector<CacheEntry> entries = cache_list(settings.dir);
+  const std::vector<CacheEntry> entries = cache_list(options_of(settings));
   if (settings.json) {
     Json json = Json::array();
     for (const CacheEntry& entry : entries) json.push_back(to_json(entry));
@@ -133,7 +134,7 @@ std::string indented(const std::string& as_stored) {
 
 int show(const CacheSettings& settings) {
   require_location(settings);
-  const CacheEntryDetail detail = cache_show(settings.key, settings.dir);
+  const CacheEntryDetail detail = cache_show(settings.key, options_of(settings));
   if (settings.json) {
     print_json(to_json(detail));
     return kDone;
@@ -166,8 +167,8 @@ int show(const CacheSettings& settings) {
 
 int verify(const CacheSettings& settings) {
   const CacheLocation location = require_location(settings);
-  const std::size_t repaired = settings.repair ? cache_repair(settings.dir) : 0;
-  const std::vector<CacheVerdict> verdicts = cache_verify(settings.dir);
+  const std::size_t repaired = settings.repair ? cache_repair(options_of(settings)) : 0;
+  const std::vector<CacheVerdict> verdicts = cache_verify(options_of(settings));
   std::size_t counts[3] = {};
   for (const CacheVerdict& verdict : verdicts) ++counts[static_cast<std::size_t>(verdict.finding)];
   const auto count = [&](CacheFinding finding) { return counts[static_cast<std::size_t>(finding)]; };
@@ -199,7 +200,7 @@ int verify(const CacheSettings& settings) {
 
 int clear(const CacheSettings& settings) {
   const CacheLocation location = require_location(settings);
-  const std::size_t removed = cache_clear(settings.dir);
+  const std::size_t removed = cache_clear(options_of(settings));
   if (settings.json) {
     print_json(Json{{"path", location.path}, {"removed", removed}});
   } else {
@@ -241,8 +242,17 @@ void describe_gc(CLI::App& verb, CacheSettings& settings) {
 
 }  // namespace
 
+Options options_of(const CacheSettings& settings) {
+  Options options = options_from_environment();
+  if (!settings.dir.empty()) {
+    options.cache_dir = std::filesystem::absolute(settings.dir).lexically_normal();
+    options.cache_read_only.clear();
+  }
+  return options;
+}
+
 CacheLocation require_location(const CacheSettings& settings) {
-  CacheLocation location = cache_location(settings.dir);
+  CacheLocation location = cache_location(options_of(settings));
   if (location.path.empty()) {
     throw CannotError(
         fmt::format("there is no cache directory: {}; set LIBRT_CACHE_DIR or give --dir", location.reason));

@@ -43,12 +43,11 @@ std::vector<Arch> wanted_archs(const CacheSettings& settings, const Manifest& ma
   return archs;
 }
 
-Options prewarm_options(const CacheLocation& location) {
-  Options options = options_from_environment();
+Options prewarm_options(const CacheSettings& settings) {
+  Options options = options_of(settings);
   if (options.cache_mode != CacheMode::rw) {
     throw UsageError("LIBRT_CACHE_MODE lets nothing be written to the cache; allowed for prewarm: rw");
   }
-  options.cache_dir = location.path;
   options.cache_read_only.clear();  // the directory has to be complete by itself, wherever it goes
   return options;
 }
@@ -105,7 +104,7 @@ int cache_prewarm(const CacheSettings& settings) {
   const Manifest manifest = find_manifest(settings.manifest.empty() ? "matrix" : settings.manifest);
   const std::vector<Arch> archs = wanted_archs(settings, manifest);
   const CacheLocation location = require_location(settings);
-  const Options options = prewarm_options(location);
+  const Options options = prewarm_options(settings);
   Runtime runtime(options);
   PrewarmReport report;
   {

@@ -4,6 +4,7 @@
 
 #include <array>
 #include <charconv>
+#include <optional>
 #include <span>
 #include <utility>
 
@@ -26,13 +27,13 @@ auto parsed(const Parse& parse) {
   }
 }
 
-std::uint64_t bytes_of(const std::string& text) {
-  if (text.empty()) return options_from_environment().cache_max_bytes;
+std::optional<std::uint64_t> bytes_of(const std::string& text) {
+  if (text.empty()) return std::nullopt;
   const auto bytes = parse_size(text);
   if (!bytes)
     throw UsageError(
         fmt::format("--max-size={} is not a size; allowed: a number with or without K, M, G", util::shown(text)));
-  return *bytes;
+  return bytes;
 }
 
 /// "90s", "45m", "12h", "30d".
@@ -60,8 +61,7 @@ int cache_why(const CacheSettings& settings) {
   const CacheLocation location = require_location(settings);
   const Spec spec = parsed([&] { return parse_spec(fmt::format("{}", fmt::join(settings.words, " "))); });
   const Arch arch = parsed([&] { return parse_arch(settings.arch); });
-  Options options = options_from_environment();
-  options.cache_dir = location.path;
+  Options options = options_of(settings);
   options.cache_mode = CacheMode::ro;  // looking is not using
   const CacheExplanation explanation = Runtime(options).explain(spec, arch);
   if (settings.json) {
@@ -96,7 +96,7 @@ int cache_why(const CacheSettings& settings) {
 
 int cache_print_stats(const CacheSettings& settings) {
   const CacheLocation location = require_location(settings);
-  const CacheStats stats = cache_stats(settings.dir);
+  const CacheStats stats = cache_stats(options_of(settings));
   if (settings.json) {
     print_json(Json{{"path", location.path},
                     {"since", stats.since},
@@ -140,7 +140,7 @@ int cache_gc(const CacheSettings& settings) {
   const CacheLocation location = require_location(settings);
   CacheCollectOptions options{.max_bytes = bytes_of(settings.max_size), .dry_run = settings.dry_run};
   if (!settings.older_than.empty()) options.unused_for_seconds = seconds_of(settings.older_than);
-  const CacheCollected collected = cache_collect(options, settings.dir);
+  const CacheCollected collected = cache_collect(options, options_of(settings));
   if (settings.json) {
     print_json(Json{{"path", location.path},
                     {"dry_run", settings.dry_run},
@@ -165,7 +165,7 @@ int cache_gc(const CacheSettings& settings) {
 
 int cache_extract_file(const CacheSettings& settings) {
   require_location(settings);
-  const Artifact artifact = cache_extract(settings.key, settings.dir);
+  const Artifact artifact = cache_extract(settings.key, options_of(settings));
   const bool ptx = settings.ptx || artifact.cubin.empty();
   const auto bytes = ptx ? std::as_bytes(std::span(artifact.ptx)) : std::span<const std::byte>(artifact.cubin);
   util::write_file(settings.output, bytes);
@@ -186,7 +186,7 @@ int cache_extract_file(const CacheSettings& settings) {
 
 int cache_rm(const CacheSettings& settings) {
   require_location(settings);
-  const std::string path = cache_remove(settings.key, settings.dir);
+  const std::string path = cache_remove(settings.key, options_of(settings));
   if (settings.json) {
     print_json(Json{{"removed", path}});
   } else {

@@ -27,6 +27,8 @@ struct CacheSettings {
   bool list = false;
 };
 
+/// Those of the environment; --dir alone, which may be relative, where it was given.
+Options options_of(const CacheSettings& settings);
 /// Where the cache is; CannotError, which says what would help, if nowhere.
 CacheLocation require_location(const CacheSettings& settings);
 std::string short_key(const std::string& key);

@@ -38,21 +38,24 @@ void require_trust(const std::string& root, const cache::Access& access) {
   if (problem != nullptr && problem->kind != cache::Trouble::absent) throw std::runtime_error(problem->reason);
 }
 
-std::string describe(const std::string& root) {
+std::string describe(const std::string& root, const Options& options) {
+  Options alone = options;
+  alone.cache_dir = root;
+  alone.cache_read_only.clear();
   struct stat status {};
   if (stat(root.c_str(), &status) != 0) throw std::runtime_error(fmt::format("{}: {}", root, std::strerror(errno)));
   return fmt::format("{}, owner {}, mode {:04o}, {} entries", root, status.st_uid, status.st_mode & 07777,
-                     cache_list(root).size());
+                     cache_list(alone).size());
 }
 
-std::string own_cache(const CacheLocation& location, const cache::Access& access) {
+std::string own_cache(const CacheLocation& location, const cache::Access& access, const Options& options) {
   if (location.path.empty()) throw std::runtime_error(location.reason);
   const std::string existing = nearest_existing(location.path);
   if (existing != location.path) {
     return fmt::format("{} (from {}), made in {} by the first compile", location.path, location.reason, existing);
   }
   require_trust(location.path, access);
-  return fmt::format("{} (from {})", describe(location.path), location.reason);
+  return fmt::format("{} (from {})", describe(location.path, options), location.reason);
 }
 
 std::string file_system(const cache::Probe& probe) {
@@ -74,8 +77,8 @@ std::string locks(const cache::Probe& probe) {
 
 std::vector<Finding> look_at_caches(const Options& options) {
   const cache::Access own{.trust = api::trust_of(options.cache_trust)};
-  const CacheLocation location = cache_location(options.cache_dir);
-  std::vector<Finding> findings{finding("cache", kOwnDirectory, [&] { return own_cache(location, own); })};
+  const CacheLocation location = cache_location(options);
+  std::vector<Finding> findings{finding("cache", kOwnDirectory, [&] { return own_cache(location, own, options); })};
   if (findings.front().ok) {
     const cache::Probe probe = cache::probe(nearest_existing(location.path));
     findings.push_back(finding("cache files", kOwnDirectory, [&] { return file_system(probe); }));
@@ -86,9 +89,8 @@ std::vector<Finding> look_at_caches(const Options& options) {
   }
   for (const std::string& directory : options.cache_read_only) {
     findings.push_back(finding("cache (ro)", "correct LIBRT_CACHE_RO, or see SECURITY.md for LIBRT_CACHE_TRUST", [&] {
-      const std::string path = cache_location(directory).path;
-      require_trust(path, own);
-      return describe(path);
+      require_trust(directory, own);
+      return describe(directory, options);
     }));
   }
   return findings;

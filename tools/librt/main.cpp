@@ -105,7 +105,8 @@ int main(int argc, char** argv) {
   occupy_standard_descriptors();
   // A reader of stderr that is gone must not end the work; one of stdout is dealt with below.
   const auto on_broken_pipe = std::signal(SIGPIPE, SIG_IGN);
-  bool json = false;  // known before parsing, since a failed verb must still answer in JSON
+  std::signal(SIGXFSZ, SIG_IGN);  // nor a file size limit: what it stops fails with EFBIG
+  bool json = false;              // known before parsing, since a failed verb must still answer in JSON
   for (int i = 1; i < argc; ++i) json = json || std::strcmp(argv[i], "--json") == 0;
   const int exit_code = run_tool(argc, argv, json);
   const int error = finish_output();

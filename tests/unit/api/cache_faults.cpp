@@ -123,7 +123,7 @@ TEST_CASE("F23 an entry for another architecture under the right key", "[cache][
   const Options options = options_in(dir);
   const Arch arch = parse_arch("sm_80");
   const Artifact artifact = Runtime(options).compile_merge(kSpec, arch);
-  const std::string path = cache_list(options.cache_dir).at(0).path;
+  const std::string path = cache_list(options).at(0).path;
   std::vector<std::byte> file = util::read_file(path, 64 << 20);
   const auto cubin = std::search(file.begin(), file.end(), artifact.cubin.begin(), artifact.cubin.end());
   REQUIRE(cubin != file.end());
@@ -139,8 +139,8 @@ TEST_CASE("F23 an entry for another architecture under the right key", "[cache][
   std::copy(checksum.begin(), checksum.end(), file.end() - 32);
   util::write_file(path, file);
 
-  REQUIRE(cache_verify(options.cache_dir).size() == 1);
-  CHECK(cache_verify(options.cache_dir)[0].reason == "the cubin is for sm_90, the entry for sm_80");
+  REQUIRE(cache_verify(options).size() == 1);
+  CHECK(cache_verify(options)[0].reason == "the cubin is for sm_90, the entry for sm_80");
   Runtime rt(options);
   const Artifact again = rt.compile_merge(kSpec, arch);
   CHECK(again.origin == Origin::compiled);

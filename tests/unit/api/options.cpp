@@ -40,16 +40,32 @@ TEST_CASE("A log level that does not exist is refused by name") {
 }
 
 TEST_CASE("The cache's options take their values from the environment") {
-  const ScopedEnv mode("LIBRT_CACHE_MODE", "only"), read_only("LIBRT_CACHE_RO", "/a::/b c:"),
-      size("LIBRT_CACHE_MAX_SIZE", "3M"), trust("LIBRT_CACHE_TRUST", "shared"), fsync("LIBRT_CACHE_FSYNC", "0"),
-      timeout("LIBRT_LOCK_TIMEOUT_MS", "250");
+  const ScopedEnv directory("LIBRT_CACHE_DIR", "/own"), mode("LIBRT_CACHE_MODE", "only"),
+      read_only("LIBRT_CACHE_RO", "/a::/b c:"), size("LIBRT_CACHE_MAX_SIZE", "3M"),
+      trust("LIBRT_CACHE_TRUST", "shared"), fsync("LIBRT_CACHE_FSYNC", "0"), timeout("LIBRT_LOCK_TIMEOUT_MS", "250");
   const Options options = Options::from_env();
+  CHECK(options.cache_dir == "/own");
   CHECK(options.cache_mode == CacheMode::only);
   CHECK(options.cache_read_only == std::vector<std::string>{"/a", "/b c"});
   CHECK(options.cache_max_bytes == 3 << 20);
   CHECK(options.cache_trust == CacheTrust::shared);
   CHECK_FALSE(options.cache_fsync);
   CHECK(options.lock_timeout_ms == 250);
+}
+
+TEST_CASE("A directory in the environment that is not absolute is refused, and ~ named as the likely cause") {
+  for (const char* const name : {"LIBRT_CACHE_DIR", "LIBRT_CACHE_RO"}) {
+    const std::string value = std::string(name).ends_with("RO") ? "/a:~/layer" : "~/cache";
+    const ScopedEnv home(name, value.c_str());
+    const auto thrown = test::thrown_by([] { Options::from_env(); });
+    REQUIRE(thrown);
+    CHECK(thrown->code == ErrorCode::invalid_argument);
+    CHECK(thrown->what == name + std::string("=") + value.substr(value.find('~')) +
+                              " is not allowed; allowed: an absolute path (only a shell knows what ~ is: write the "
+                              "directory out)");
+    const ScopedEnv relative(name, "some/dir");
+    CHECK(test::thrown_by([] { Options::from_env(); })->what.ends_with("allowed: an absolute path"));
+  }
 }
 
 TEST_CASE("Sizes are numbers with or without a unit") {

@@ -54,7 +54,7 @@ TEST_CASE("A prewarm compiles each program once, and again nothing", "[prewarm]"
   CHECK(first.archs == kPtx);
   CHECK(steps == std::set<std::size_t>{1, 2, 3});
   CHECK(kernels == std::multiset<std::string>{"gqa_decode", "gqa_decode", "merge_states"});
-  CHECK(cache_list(dir / "cache").size() == 3);
+  CHECK(cache_list(options_in(dir / "cache")).size() == 3);
 
   const PrewarmReport again = Runtime(options_in(dir / "cache")).prewarm(kSpecs, kPtx);
   CHECK(again.complete());
@@ -63,7 +63,7 @@ TEST_CASE("A prewarm compiles each program once, and again nothing", "[prewarm]"
   CHECK(again.bytes == first.bytes);
 
   // Nothing was kept in memory: what is gone from the disk is made again.
-  cache_clear(dir / "cache");
+  cache_clear(options_in(dir / "cache"));
   CHECK(runtime.prewarm(kSpecs, kPtx).compiled == 3);
 }
 
@@ -134,7 +134,7 @@ TEST_CASE("A prewarm that cannot keep what it compiles says so", "[prewarm]") {
   CHECK(evicted.compiled == 3);
   CHECK(evicted.bytes > small.cache_max_bytes);
   CHECK(evicted.evicted >= 1);
-  CHECK(evicted.evicted == 3 - cache_list(dir / "small").size());
+  CHECK(evicted.evicted == 3 - cache_list(small).size());
   CHECK_FALSE(evicted.complete());
 }
 
@@ -154,7 +154,7 @@ TEST_CASE("A prewarm that cannot begin throws", "[prewarm]") {
   Runtime runtime(options_in(dir / "stopped"));
   const auto stop = [](std::size_t, std::size_t, const PrewarmProgram&) { throw std::runtime_error("enough"); };
   CHECK_THROWS_WITH(runtime.prewarm(kSpecs, kPtx, {.threads = 1, .progress = stop}), "enough");
-  CHECK(cache_list(dir / "stopped").size() == 1);
+  CHECK(cache_list(options_in(dir / "stopped")).size() == 1);
 }
 
 TEST_CASE("What a Runtime was asked for can be prewarmed elsewhere", "[prewarm][record]") {

@@ -57,34 +57,34 @@ TEST_CASE("A specialization is compiled once, then comes from memory, then from 
   CHECK(stats.disk_hits == 1);
   CHECK(stats.failed + stats.corrupt + stats.publish_failed == 0);
 
-  const std::vector<CacheEntry> entries = cache_list(dir.path());
+  const std::vector<CacheEntry> entries = cache_list(virtual_options(dir));
   REQUIRE(entries.size() == 1);
   CHECK(entries[0].key == compiled.key);
   CHECK(entries[0].target == "compute_80");
-  CHECK(cache_show(compiled.key.substr(0, 6), dir.path()).source == compiled.source);
-  CHECK(thrown_by([&] { cache_show("abc", dir.path()); })->code == ErrorCode::invalid_argument);
-  CHECK(cache_clear(dir.path()) == 1);
-  CHECK(cache_list(dir.path()).empty());
+  CHECK(cache_show(compiled.key.substr(0, 6), virtual_options(dir)).source == compiled.source);
+  CHECK(thrown_by([&] { cache_show("abc", virtual_options(dir)); })->code == ErrorCode::invalid_argument);
+  CHECK(cache_clear(virtual_options(dir)) == 1);
+  CHECK(cache_list(virtual_options(dir)).empty());
 }
 
 TEST_CASE("A damaged entry costs a compile, not a request") {
   const TempDir dir;
   Runtime rt(virtual_options(dir));
   const Artifact compiled = rt.compile(kSpec, kPtx);
-  const std::string path = cache_list(dir.path()).at(0).path;
+  const std::string path = cache_list(virtual_options(dir)).at(0).path;
   {
     std::fstream file(path, std::ios::in | std::ios::out | std::ios::binary);
     file.seekp(static_cast<std::streamoff>(std::filesystem::file_size(path) / 2));
     file.put('\0');
     file.put('\xff');
   }
-  const std::vector<CacheVerdict> verdicts = cache_verify(dir.path());
+  const std::vector<CacheVerdict> verdicts = cache_verify(virtual_options(dir));
   REQUIRE(verdicts.size() == 1);
   CHECK(verdicts[0].finding == CacheFinding::corrupt);
   rt.drop_memory_cache();
   CHECK(rt.compile(kSpec, kPtx).origin == Origin::compiled);
   CHECK(rt.stats().corrupt == 1);
-  CHECK(cache_verify(dir.path()).at(0).finding == CacheFinding::ok);
+  CHECK(cache_verify(virtual_options(dir)).at(0).finding == CacheFinding::ok);
 }
 
 TEST_CASE("Threads that ask for one specialization share one compile") {
@@ -131,7 +131,7 @@ TEST_CASE("A stub that does not compile gives the log, the stub and the options"
     CHECK(error.detail().find("-arch=compute_80") != std::string::npos);
   }
   CHECK(rt.stats().failed == 1);
-  CHECK(cache_list(dir.path()).empty());
+  CHECK(cache_list(virtual_options(dir)).empty());
 }
 
 TEST_CASE("Without a GPU, get says why and what would help") {

@@ -2,6 +2,7 @@
 // without it.
 #include <fcntl.h>
 #include <sys/mount.h>
+#include <sys/resource.h>
 
 #include <cerrno>
 
@@ -174,6 +175,25 @@ TEST_CASE("F03 a full tmpfs", "[cache][fault]") {
     for (const cache::StoredFile& file : fixture.scan()) CHECK(file.finding == cache::Finding::ok);
   }
   CHECK(::umount(fixture.root.c_str()) == 0);
+}
+
+TEST_CASE("F03 a file size limit", "[cache][fault]") {
+  FaultFixture fixture;
+  const FakeRequest request(3);
+  const rlim_t limit = GENERATE(rlim_t{0}, rlim_t{1000}, rlim_t{15000});
+  CHECK(in_child([&] {
+          ::signal(SIGXFSZ, SIG_DFL);
+          const rlimit files{limit, limit};
+          if (::setrlimit(RLIMIT_FSIZE, &files) != 0) return 1;
+          FakeCompiler compiler;
+          const auto cache = fixture.open();
+          if (!request.is(*cache->get(request.request(), compiler.of(request)).value)) return 2;
+          if (cache->statistics().counts()[cache::Counter::publish_failed] != 1) return 3;
+          if (fixture.warnings.size() != 1 || fixture.warnings[0].find("File too large") == std::string::npos) return 4;
+          return 0;
+        }) == 0);
+  CHECK(fixture.files_in("tmp") == 0);
+  CHECK(fixture.files_in("objects") == 0);
 }
 
 TEST_CASE("F03 shows without the check of what was written", "[cache][fault][guard]") {
