@@ -47,6 +47,7 @@ CompileService::CompileService(const Options& options)
       kernels_dir_(options.kernels_dir),
       nvrtc_path_(options.nvrtc),
       edits_(options.source_edits),
+      trust_(trust_of(options.cache_trust)),
       cache_(tiers_options(options), log_, validate_entry, to_artifact) {
   warn_of_unknown_variables(log_);
 }
@@ -73,7 +74,7 @@ const jit::KernelSources& CompileService::sources() {
   {
     const auto lazy = lazy_.lock();
     if (lazy->sources) return *lazy->sources;
-    lazy->sources = std::make_unique<const jit::KernelSources>(jit::KernelSources::load(kernels_dir_, edits_));
+    lazy->sources = std::make_unique<const jit::KernelSources>(jit::KernelSources::load(kernels_dir_, edits_, trust_));
     found = lazy->sources.get();
   }
   // Said without the lock: what is called here may call the Runtime.

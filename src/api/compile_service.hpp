@@ -77,6 +77,7 @@ class CompileService {
   std::string kernels_dir_;
   std::string nvrtc_path_;
   std::vector<SourceEdit> edits_;
+  util::Trust trust_;
   util::PerProcess<Lazy> lazy_;  // the lock guards their making, not their use
   cache::Cache<Artifact> cache_;
 };

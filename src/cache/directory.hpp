@@ -14,6 +14,7 @@
 #include "src/cache/io_ops.hpp"
 #include "src/util/files.hpp"
 #include "src/util/hash.hpp"
+#include "src/util/trust.hpp"
 
 namespace librt::cache {
 
@@ -48,14 +49,8 @@ bool is_shard_name(std::string_view name);
 bool is_temporary_name(std::string_view name);
 bool is_lock_name(std::string_view name);
 
-/// Whose directories and files are used.
-enum class Trust {
-  own,     // the effective user's and root's that nobody else can write
-  shared,  // anybody's that not everybody can write: for a directory that an administrator made for a group
-};
-
-/// Why a file or directory with this status may not be used, or nothing.
-std::optional<std::string> distrust(const struct stat& status, Trust trust = Trust::own);
+using util::distrust;
+using util::Trust;
 
 /// How a store reaches its files.
 struct Access {

@@ -6,50 +6,37 @@
 #include <nlohmann/json.hpp>
 
 #include <algorithm>
-#include <filesystem>
 #include <set>
-#include <system_error>
 
 #include "src/jit/includes.hpp"
-#include "src/util/files.hpp"
+#include "src/jit/source_directory.hpp"
 #include "src/util/hash.hpp"
 
 namespace librt::jit {
 namespace {
 
-namespace fs = std::filesystem;
-
-constexpr std::size_t kMaxSourceBytes = std::size_t{4} << 20;
-
-bool is_source(const fs::path& path) {
-  return path.extension() == ".cuh" || path.extension() == ".h";
+bool is_shared(const SourceFile& file) {
+  return file.name.ends_with(".h");
 }
 
-std::vector<SourceFile> read_directory(const std::string& directory) {
-  std::vector<SourceFile> files;
-  std::error_code error;
-  fs::recursive_directory_iterator entry(directory, error);
-  if (error) {
-    throw Error(ErrorCode::invalid_argument, fmt::format("kernels directory \"{}\": {}", directory, error.message()));
-  }
-  for (const fs::recursive_directory_iterator end; entry != end; entry.increment(error)) {
-    if (is_source(entry->path()) && !entry->is_directory(error)) {
-      files.push_back({.name = entry->path().lexically_relative(directory).generic_string(),
-                       .text = util::read_text_file(entry->path(), kMaxSourceBytes)});
-    }
-  }
-  if (error) {
-    throw Error(ErrorCode::io, fmt::format("kernels directory \"{}\": {}", directory, error.message()));
-  }
-  return files;
+std::string digest_of(const SourceFile& file) {
+  return util::to_hex(util::hash(file.text));
 }
 
-bool holds_kernels(const fs::path& directory) {
-  std::error_code error;
-  for (const auto& entry : fs::directory_iterator(directory, error)) {
-    if (entry.path().extension() == ".cuh") return true;
+/// The host fills structs and sizes launches as it was compiled to: kernels that read them otherwise would run, and
+/// compute something else.
+void require_same(const std::vector<SourceFile>& shared, const std::vector<SourceFile>& files, const std::string& dir) {
+  for (const SourceFile& own : shared) {
+    const auto found = std::ranges::find(files, own.name, &SourceFile::name);
+    if (found != files.end() && found->text == own.text) continue;
+    const std::string there = found == files.end() ? "no such file" : digest_of(*found);
+    throw Error(
+        ErrorCode::invalid_argument,
+        fmt::format("kernels directory \"{}\": {} is not the one that librt was compiled with (BLAKE2b-256 there: "
+                    "{}; librt's: {}): its kernels would misread the parameters that librt writes. Use the "
+                    "kernels of this version, or those built in",
+                    dir, own.name, there, digest_of(own)));
   }
-  return false;
 }
 
 void apply(const SourceEdit& edit, std::vector<SourceFile>& files, const std::string& origin) {
@@ -96,18 +83,23 @@ HeaderClosure make_closure(const std::vector<SourceFile>& files, std::size_t roo
 
 }  // namespace
 
-KernelSources KernelSources::load(const std::string& dir, const std::vector<SourceEdit>& edits) {
+std::vector<SourceFile> host_headers() {
+  std::vector<SourceFile> headers = embedded_kernels();
+  std::erase_if(headers, [](const SourceFile& file) { return !is_shared(file); });
+  return headers;
+}
+
+KernelSources KernelSources::load(const std::string& dir, const std::vector<SourceEdit>& edits, util::Trust trust,
+                                  const std::vector<SourceFile>& shared) {
   KernelSources sources;
   if (!dir.empty()) {
     sources.origin_ = dir;
-    sources.files_ = read_directory(dir);
+    sources.files_ = read_source_directory(dir, trust);
     if (sources.files_.empty()) {
       throw Error(ErrorCode::invalid_argument,
                   fmt::format("kernels directory \"{}\" holds no kernel source (*.cuh, *.h)", dir));
     }
-  } else if (const std::string installed(installed_kernels_dir()); holds_kernels(installed)) {
-    sources.origin_ = installed;
-    sources.files_ = read_directory(installed);
+    require_same(shared, sources.files_, dir);
   } else {
     sources.origin_ = "built in";
     sources.files_ = embedded_kernels();
@@ -120,7 +112,7 @@ KernelSources KernelSources::load(const std::string& dir, const std::vector<Sour
   std::vector<std::string> digests;
   for (const SourceFile& file : files) {
     includes.push_back(included_names(file.name, file.text));
-    digests.push_back(util::to_hex(util::hash(file.text)));
+    digests.push_back(digest_of(file));
   }
   for (std::size_t i = 0; i < files.size(); ++i) {
     sources.closures_.emplace(files[i].name, make_closure(files, i, includes, digests));

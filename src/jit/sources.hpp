@@ -8,12 +8,10 @@
 #include <string_view>
 #include <vector>
 
-namespace librt::jit {
+#include "src/jit/source_file.hpp"
+#include "src/util/trust.hpp"
 
-struct SourceFile {
-  std::string name;  // relative to kernels/: "gqa_decode.cuh", "device/mask.cuh"
-  std::string text;
-};
+namespace librt::jit {
 
 /// A header and all that it includes, directly or not.
 struct HeaderClosure {
@@ -22,13 +20,23 @@ struct HeaderClosure {
   std::string digests_json;             // [["name","hex"],...] of `files`
 };
 
+/// The copy of kernels/ made at build time; defined in a generated source file (tools/cmake/embed_kernels.cmake).
+std::vector<SourceFile> embedded_kernels();
+/// Of these, what the host compiles too: the *.h. Whoever fills a kernel's parameters must know the same structs.
+std::vector<SourceFile> host_headers();
+
 /// Immutable; may be shared between threads.
 class KernelSources {
  public:
-  /// @param dir empty = the installed data directory if it holds kernels, else the copy built into the library.
-  /// @param edits each `find` must occur exactly once in its file.
-  /// Throws Error: io (unreadable), invalid_argument (names the edit or the directory).
-  static KernelSources load(const std::string& dir, const std::vector<SourceEdit>& edits);
+  /// @param dir empty = the copy built into the library. Else it is held to the rules of a cache directory: see
+  /// read_source_directory().
+  /// @param edits each `find` must occur exactly once in its file. They are meant, so that they may change what the
+  /// host shares with the kernels too.
+  /// @param shared what the host has compiled for itself: before the edits, `dir` must hold the same texts.
+  /// Throws Error: io (unreadable), invalid_argument (names the edit, or the directory and the file that differs).
+  static KernelSources load(const std::string& dir, const std::vector<SourceEdit>& edits,
+                            util::Trust trust = util::Trust::own,
+                            const std::vector<SourceFile>& shared = host_headers());
 
   const std::vector<SourceFile>& files() const noexcept { return files_; }  // *.cuh and *.h, sorted by name
   const std::string& origin() const noexcept { return origin_; }            // a path, or "built in"
@@ -41,10 +49,5 @@ class KernelSources {
   std::string origin_;
   std::map<std::string, HeaderClosure, std::less<>> closures_;
 };
-
-/// The copy of kernels/ made at build time; defined in a generated source file (tools/cmake/embed_kernels.cmake).
-std::vector<SourceFile> embedded_kernels();
-/// Where `cmake --install` puts kernels/; generated likewise.
-std::string_view installed_kernels_dir() noexcept;
 
 }  // namespace librt::jit

@@ -6,10 +6,14 @@
 #include <filesystem>
 
 #include "tests/cli/process.hpp"
+#include "tests/support/kernels_copy.hpp"
+#include "tests/support/temp_dir.hpp"
 
 using librt::test::Finished;
+using librt::test::TempDir;
 using librt::test::Tool;
 using librt::test::Variables;
+using librt::test::write_kernels;
 
 namespace {
 
@@ -192,7 +196,14 @@ TEST_CASE("cli cache: variables that are wrong or unknown are named", "[cli]") {
   const Finished misspelt = tool(words({"compile"}), {{"LIBRT_CACHEDIR", "/x"}});
   CHECK(misspelt.exit_code == 0);
   CHECK_THAT(misspelt.err, Catch::Contains("LIBRT_CACHEDIR is not one that librt knows"));
-  const Finished kernels = tool(words({"compile"}), {{"LIBRT_KERNELS_DIR", LIBRT_SOURCE_DIR "/kernels"}});
+  const TempDir directory;
+  write_kernels(directory / "kernels");
+  const Finished kernels = tool(words({"compile"}), {{"LIBRT_KERNELS_DIR", directory / "kernels"}});
   CHECK(kernels.exit_code == 0);
-  CHECK_THAT(kernels.err, Catch::Contains("LIBRT_KERNELS_DIR=" LIBRT_SOURCE_DIR "/kernels"));
+  CHECK_THAT(kernels.err, Catch::Contains("LIBRT_KERNELS_DIR=" + directory / "kernels"));
+  std::filesystem::permissions(directory / "kernels/params.h", std::filesystem::perms::others_write,
+                               std::filesystem::perm_options::add);
+  const Finished distrusted = tool(words({"compile"}), {{"LIBRT_KERNELS_DIR", directory / "kernels"}});
+  CHECK(distrusted.exit_code != 0);
+  CHECK_THAT(distrusted.err, Catch::Contains("params.h can be written by others"));
 }

@@ -7,6 +7,7 @@
 #include <string>
 
 #include "tests/cli/process.hpp"
+#include "tests/support/kernels_copy.hpp"
 #include "tests/support/temp_dir.hpp"
 
 namespace {
@@ -50,7 +51,7 @@ TEST_CASE("cli prove: a shipped kernel is proven, and PTX that is the same is ru
 TEST_CASE("cli prove: a kernel that multiplies padding is refuted down to the element of V", "[cli]") {
   const librt::test::TempDir directory;
   const std::string kernels = directory.path() + "/kernels";
-  std::filesystem::copy(LIBRT_SOURCE_DIR "/kernels", kernels, std::filesystem::copy_options::recursive);
+  librt::test::write_kernels(kernels);
   std::ifstream in(kernels + "/gqa_decode.cuh");
   std::string text{std::istreambuf_iterator<char>(in), {}};
   const std::string zeroing = "copy16_or_zero(v_tile(stage) + to, v_from, extent.copy_bytes(position));";

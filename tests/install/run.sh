@@ -76,7 +76,8 @@ prefix=$work_dir/prefix
 quietly cmake --install "$build_dir" --prefix "$prefix"
 shared_library=$(find "$prefix" -name 'liblibrt.so' | head -1)
 test -n "$shared_library" || fail "no liblibrt.so was installed from $build_dir: run this on a shared build"
-test -n "$(find "$prefix/share/librt/kernels" -name '*.cuh')" || fail "no kernel sources were installed"
+test -f "$prefix/share/librt/manifests/llama-3-8b.json" || fail "no manifests were installed"
+test -z "$(find "$prefix" -name '*.cuh')" || fail "kernel sources were installed, which nothing reads"
 test -z "$(find "$prefix" -name 'librt.so*')" || fail "a file called librt.so would hide glibc's"
 check_shared_library "$(realpath "$shared_library")"
 # A prefix may be moved after it was installed.

@@ -183,8 +183,8 @@ Artifact compile_probe(const Arch& arch, const std::string& nvrtc) {
     throw std::runtime_error("cannot write to " + directory.path());
   const jit::Program program =
       jit::make_program({.kernel = "layout_probe", .traits = "LayoutProbe", .arguments = "0", .spec_json = "{}"}, arch);
-  const jit::Compiled compiled =
-      jit::Nvrtc(jit::identify_nvrtc(nvrtc)).compile(program, jit::KernelSources::load(directory.path(), {}));
+  const jit::KernelSources sources = jit::KernelSources::load(directory.path(), {}, util::Trust::own, {});
+  const jit::Compiled compiled = jit::Nvrtc(jit::identify_nvrtc(nvrtc)).compile(program, sources);
   Artifact artifact;
   artifact.kernel = "layout_probe";
   artifact.entry = program.entry;

@@ -1,7 +1,7 @@
-# Writes a C++ file that holds kernels/: librt::jit::embedded_kernels() and installed_kernels_dir().
-# cmake -DOUT=<file.cpp> -DKERNELS_DIR=<dir> -DINSTALLED_DIR=<dir> -P tools/cmake/embed_kernels.cmake
+# Writes a C++ file that holds kernels/: librt::jit::embedded_kernels().
+# cmake -DOUT=<file.cpp> -DKERNELS_DIR=<dir> -P tools/cmake/embed_kernels.cmake
 
-foreach(variable OUT KERNELS_DIR INSTALLED_DIR)
+foreach(variable OUT KERNELS_DIR)
   if(NOT DEFINED ${variable})
     message(FATAL_ERROR "-D${variable}=... is missing")
   endif()
@@ -45,8 +45,6 @@ std::vector<SourceFile> embedded_kernels() {
   return {
 ${entries}  };
 }
-
-std::string_view installed_kernels_dir() noexcept { return R\"dir(${INSTALLED_DIR})dir\"; }
 
 }  // namespace librt::jit
 ")

@@ -1,4 +1,4 @@
-# What `cmake --install` puts where: library, headers, kernel sources, tool, and the files that find_package and
+# What `cmake --install` puts where: library, headers, manifests, tool, and the files that find_package and
 # pkg-config read. Everything is found relative to these files, so the prefix may be moved.
 include(CMakePackageConfigHelpers)
 
@@ -11,8 +11,9 @@ install(TARGETS librt EXPORT librtTargets
 install(DIRECTORY ${PROJECT_SOURCE_DIR}/include/librt DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}
         FILES_MATCHING PATTERN "*.hpp")
 install(FILES ${PROJECT_BINARY_DIR}/include/librt/version.hpp DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/librt)
-install(DIRECTORY ${PROJECT_SOURCE_DIR}/kernels/ DESTINATION ${CMAKE_INSTALL_DATADIR}/librt/kernels
-        FILES_MATCHING PATTERN "*.cuh" PATTERN "*.h" PATTERN "*.json")
+# Not the kernel sources: they are in the library, and a directory of them outlives its version.
+install(FILES ${PROJECT_SOURCE_DIR}/kernels/matrix.json DESTINATION ${CMAKE_INSTALL_DATADIR}/librt)
+install(DIRECTORY ${PROJECT_SOURCE_DIR}/kernels/manifests DESTINATION ${CMAKE_INSTALL_DATADIR}/librt)
 if(TARGET librt-cli)
   install(TARGETS librt-cli RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
 endif()

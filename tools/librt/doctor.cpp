@@ -8,6 +8,7 @@
 #include <memory>
 #include <utility>
 
+#include "src/api/cache_words.hpp"
 #include "src/jit/nvrtc_identity.hpp"
 #include "src/jit/sources.hpp"
 #include "tools/librt/verb.hpp"
@@ -85,7 +86,8 @@ int doctor(bool json) {
           [&] { return nvrtc(options); }),
       finding("kernels", "set LIBRT_KERNELS_DIR to the kernels directory of this version, or unset it",
               [&] {
-                const jit::KernelSources sources = jit::KernelSources::load(options.kernels_dir, {});
+                const jit::KernelSources sources =
+                    jit::KernelSources::load(options.kernels_dir, {}, api::trust_of(options.cache_trust));
                 return fmt::format("{} files, {}", sources.files().size(), sources.origin());
               }),
       compile,

@@ -12,6 +12,7 @@
 #include "src/util/files.hpp"
 #include "src/util/hash.hpp"
 #include "src/util/key_document.hpp"
+#include "tests/support/kernels_copy.hpp"
 #include "tests/support/temp_dir.hpp"
 #include "tests/unit/api/errors.hpp"
 
@@ -36,7 +37,7 @@ TEST_CASE("F19 header edited, same path, same mtime", "[cache][fault]") {
   const TempDir dir;
   Options options = options_in(dir);
   options.kernels_dir = dir / "kernels";
-  fs::copy(LIBRT_SOURCE_DIR "/kernels", options.kernels_dir, fs::copy_options::recursive);
+  test::write_kernels(options.kernels_dir);
   const auto key = [&] { return Runtime(options).explain(kSpec, kPtx).key; };
   const std::string before = key();
   CHECK(key() == before);
@@ -56,7 +57,7 @@ TEST_CASE("F20 relocation", "[cache][fault]") {
   const TempDir dir;
   Options options = options_in(dir);
   options.kernels_dir = dir / "kernels";
-  fs::copy(LIBRT_SOURCE_DIR "/kernels", options.kernels_dir, fs::copy_options::recursive);
+  test::write_kernels(options.kernels_dir);
   const std::string key = Runtime(options).compile_merge(kSpec, kPtx).key;
   fs::rename(options.cache_dir, dir / "moved");
   fs::rename(options.kernels_dir, dir / "moved kernels");

@@ -39,7 +39,7 @@ template <typename Traits> __device__ void hold(const HoldParams& params) {
   const Nvrtc nvrtc(identify_nvrtc(""));
   return nvrtc.compile(
       make_program({.kernel = "hold", .traits = "HoldTraits", .arguments = "96", .spec_json = "{}"}, parse_arch(arch)),
-      KernelSources::load(tree.path(), {}));
+      load_tree(tree.path()));
 }
 
 struct CubinText {

@@ -4,6 +4,7 @@
 #include <librt/error.hpp>
 
 #include <catch2/catch.hpp>
+#include <sys/stat.h>
 
 #include <cstddef>
 #include <cstdint>
@@ -27,6 +28,7 @@ class FileTree {
 
   /// Returns the file's path.
   std::string write(const std::string& name, const std::string& text) const {
+    ::umask(022);  // what the user's group can write would be refused
     std::filesystem::create_directories((path_ / name).parent_path());
     std::ofstream stream(path_ / name, std::ios::binary);
     stream << text;
@@ -38,6 +40,12 @@ class FileTree {
   librt::test::TempDir directory_;
   std::filesystem::path path_ = std::filesystem::canonical(directory_.path());
 };
+
+/// Kernels that have nothing to do with librt's own: the host compiles nothing of them.
+inline KernelSources load_tree(const std::string& directory, const std::vector<SourceEdit>& edits = {},
+                               util::Trust trust = util::Trust::own) {
+  return KernelSources::load(directory, edits, trust, {});
+}
 
 /// Runs `call` and returns the Error that it must throw.
 template <typename Call>

@@ -20,9 +20,7 @@ const Nvrtc& nvrtc() {
 
 struct ScaleSources {
   ScaleSources() { write_scale_kernel(tree); }
-  KernelSources load(const std::vector<SourceEdit>& edits = {}) const {
-    return KernelSources::load(tree.path(), edits);
-  }
+  KernelSources load(const std::vector<SourceEdit>& edits = {}) const { return load_tree(tree.path(), edits); }
   FileTree tree;
 };
 

@@ -81,7 +81,7 @@ TEST_CASE("A specialization that is not one piece of C++ is refused", "[jit]") {
 TEST_CASE("The key's fields are JSON, in their order", "[jit]") {
   const FileTree directory;
   write_scale_kernel(directory);
-  const KernelSources sources = KernelSources::load(directory.path(), {});
+  const KernelSources sources = load_tree(directory.path());
   const Program program = make_program(scale_specialization(64, 3), parse_arch("sm_100a"));
   const auto fields = key_fields(program, sources, kCompiler);
   std::vector<std::string> names;
@@ -108,7 +108,7 @@ TEST_CASE("The key's fields are JSON, in their order", "[jit]") {
 TEST_CASE("The key changes with all that decides the code, and with nothing else", "[jit]") {
   const FileTree directory;
   write_scale_kernel(directory);
-  KernelSources sources = KernelSources::load(directory.path(), {});
+  KernelSources sources = load_tree(directory.path());
   Program program = make_program(scale_specialization(64, 3), parse_arch("sm_90a"));
   NvrtcIdentity compiler = kCompiler;
   const std::string before = key_of(program, sources, compiler);
@@ -141,7 +141,7 @@ TEST_CASE("The key changes with all that decides the code, and with nothing else
     compiler.builtins_build_id = "";
   }
   SECTION("a header's text") {
-    sources = KernelSources::load(directory.path(), {{.file = "device/scale.cuh", .find = "*", .replace = "+"}});
+    sources = load_tree(directory.path(), {{.file = "device/scale.cuh", .find = "*", .replace = "+"}});
   }
   SECTION("nothing: compiler path") {
     compiler.path = "/other/libnvrtc.so.13";
@@ -155,7 +155,7 @@ TEST_CASE("The key changes with all that decides the code, and with nothing else
   SECTION("nothing: directory of the kernels") {
     const FileTree other;
     write_scale_kernel(other);
-    sources = KernelSources::load(other.path(), {});
+    sources = load_tree(other.path());
     same = true;
   }
   CHECK((key_of(program, sources, compiler) == before) == same);

@@ -1,0 +1,13 @@
+// One kernel source.
+#pragma once
+
+#include <string>
+
+namespace librt::jit {
+
+struct SourceFile {
+  std::string name;  // relative to kernels/: "gqa_decode.cuh", "device/mask.cuh"
+  std::string text;
+};
+
+}  // namespace librt::jit
