@@ -57,6 +57,13 @@ expect "CUDA at the usual prefix" "found [$machine/usual/targets/x86_64-linux/li
 ln -s "$machine/path/bin/nvcc" "$machine/bin/nvcc"
 expect "nvcc on PATH comes before the usual prefix" "found [$machine/path/lib]"$'\nexit 0' \
   "$(on_machine USUAL="$machine/usual" -- "$find")"
+mkdir -p "$machine/environment/lib/python3.13/site-packages/nvidia/cu13/lib"
+expect "a virtual environment without libnvrtc is passed over" "found [$machine/path/lib]"$'\nexit 0' \
+  "$(on_machine VIRTUAL_ENV="$machine/environment" -- "$find")"
+touch "$machine/environment/lib/python3.13/site-packages/nvidia/cu13/lib/libnvrtc.so.13"
+expect "the active virtual environment comes before nvcc" \
+  "found [$machine/environment/lib/python3.13/site-packages/nvidia/cu13/lib]"$'\nexit 0' \
+  "$(on_machine VIRTUAL_ENV="$machine/environment" -- "$find")"
 expect "CUDA_HOME comes before nvcc" "found [$machine/home/lib64]"$'\nexit 0' \
   "$(on_machine CUDA_HOME="$machine/home" -- "$find")"
 expect "a CUDA_HOME without libnvrtc is passed over" "found [$machine/path/lib]"$'\nexit 0' \

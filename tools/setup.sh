@@ -47,27 +47,33 @@ install_packages() {
 # has_nvrtc DIR: a libnvrtc that librt can use lies there.
 has_nvrtc() { [ -e "$1/libnvrtc.so.13" ] || [ -e "$1/libnvrtc.so.12" ]; }
 
-# find_nvrtc [DIR]: prints the directory of libnvrtc: the option, CUDA_HOME, nvcc on PATH, the usual prefix. Prints
-# nothing, and succeeds, where there is none: the caller then fetches it.
-find_nvrtc() {
-  local home directory nvcc
-  if [ -n "${1:-}" ]; then
-    for directory in "$1" "$1/lib64" "$1/lib"; do
-      has_nvrtc "$directory" && echo "$directory" && return
+# nvrtc_below ROOT PATTERN...: prints the first directory ROOT/PATTERN that has a libnvrtc; fails without one or a ROOT.
+nvrtc_below() {
+  local pattern directory
+  [ -n "$1" ] || return 1
+  for pattern in "${@:2}"; do
+    for directory in "$1"/$pattern; do
+      has_nvrtc "$directory" && echo "${directory%/}" && return
     done
+  done
+  return 1
+}
+
+# find_nvrtc [DIR]: prints the directory of libnvrtc: the option, else as the library searches (src/jit/nvrtc_search.hpp):
+# CUDA_HOME, the active virtual environment, nvcc on PATH, the usual prefix. Prints nothing, and succeeds, where there is
+# none: the caller then fetches it.
+find_nvrtc() {
+  local nvcc toolkit=(lib64 lib targets/x86_64-linux/lib)
+  if [ -n "${1:-}" ]; then
+    nvrtc_below "$1" "" lib64 lib && return
     say "--cuda $1: no libnvrtc.so.13 or .12 in it, nor in its lib64 or lib"
     exit 2
   fi
   nvcc=$(command -v nvcc || true)
-  for home in "${CUDA_HOME:-}" "${nvcc:+$(dirname "$(dirname "$(readlink -f "$nvcc")")")}" "$LIBRT_USUAL_CUDA"; do
-    [ -n "$home" ] || continue
-    for directory in "$home/lib64" "$home/lib" "$home/targets/x86_64-linux/lib"; do
-      if has_nvrtc "$directory"; then
-        echo "$directory"
-        return
-      fi
-    done
-  done
+  nvrtc_below "${CUDA_HOME:-}" "${toolkit[@]}" ||
+    nvrtc_below "${VIRTUAL_ENV:-}" lib/python3*/site-packages/nvidia/{cu13,cuda_nvrtc}/lib ||
+    nvrtc_below "${nvcc:+$(dirname "$(dirname "$(readlink -f "$nvcc")")")}" "${toolkit[@]}" ||
+    nvrtc_below "$LIBRT_USUAL_CUDA" "${toolkit[@]}" || true
 }
 
 # fetch_nvrtc FOLDER: puts the pinned NVRTC there, once, and prints its directory.

@@ -6,28 +6,21 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <fmt/ranges.h>
-#include <glob.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 
 #include <algorithm>
 #include <cerrno>
 #include <filesystem>
-#include <fstream>
 #include <optional>
 #include <set>
-#include <sstream>
 #include <system_error>
 #include <vector>
 
 #include "src/jit/elf.hpp"
-#include "src/util/env.hpp"
+#include "src/jit/nvrtc_search.hpp"
 #include "src/util/files.hpp"
 #include "src/util/hash.hpp"
-
-#ifndef LIBRT_BUILD_NVRTC_DIR
-#define LIBRT_BUILD_NVRTC_DIR ""
-#endif
 
 namespace librt::jit {
 namespace {
@@ -36,10 +29,8 @@ namespace fs = std::filesystem;
 
 #if defined(__x86_64__)
 constexpr std::uint16_t kHostMachine = EM_X86_64;
-constexpr const char* kHostTriple = "x86_64-linux";
 #elif defined(__aarch64__)
 constexpr std::uint16_t kHostMachine = EM_AARCH64;
-constexpr const char* kHostTriple = "sbsa-linux";
 #else
 #error "NVRTC exists for x86-64 and AArch64 only"
 #endif
@@ -156,94 +147,38 @@ NvrtcIdentity inspect(const fs::path& candidate) {
   return identity;
 }
 
-void append_list(std::vector<fs::path>& directories, const std::string& list) {
-  std::istringstream stream(list);
-  for (std::string item; std::getline(stream, item, ':');) {
-    // An empty item means the current directory to the loader, which must not choose a compiler.
-    if (!item.empty()) directories.emplace_back(item);
-  }
-}
-
-void append_loader_config(std::vector<fs::path>& directories, const std::string& file, int depth) {
-  std::ifstream stream(file);
-  for (std::string line; std::getline(stream, line);) {
-    line = line.substr(0, line.find('#'));
-    std::istringstream words(line);
-    std::string word;
-    if (!(words >> word)) continue;
-    if (word != "include") {
-      directories.emplace_back(word);
-      continue;
-    }
-    while (depth > 0 && words >> word) {
-      if (!word.starts_with('/')) word = "/etc/" + word;
-      glob_t found{};
-      if (::glob(word.c_str(), 0, nullptr, &found) == 0) {
-        for (std::size_t i = 0; i < found.gl_pathc; ++i)
-          append_loader_config(directories, found.gl_pathv[i], depth - 1);
-      }
-      ::globfree(&found);
-    }
-  }
-}
-
-void append_toolkit(std::vector<fs::path>& directories, const fs::path& root) {
-  for (const fs::path& part : {fs::path("lib64"), fs::path("lib"), fs::path("targets") / kHostTriple / "lib"}) {
-    directories.push_back(root / part);
-  }
-}
-
-std::vector<fs::path> search_directories() {
-  std::vector<fs::path> directories;
-  for (const char* name : {"CUDA_HOME", "CUDA_PATH"}) {
-    if (const auto root = util::env(name)) append_toolkit(directories, *root);
-  }
-  std::vector<fs::path> path;
-  append_list(path, util::env("PATH").value_or(""));
-  for (const fs::path& directory : path) {
-    std::error_code error;
-    const fs::path nvcc = fs::canonical(directory / "nvcc", error);
-    if (!error) append_toolkit(directories, nvcc.parent_path().parent_path());
-  }
-  append_list(directories, util::env("LD_LIBRARY_PATH").value_or(""));
-  append_loader_config(directories, "/etc/ld.so.conf", 4);
-  for (const char* usual : {"/lib64", "/usr/lib64", "/lib", "/usr/lib"}) directories.emplace_back(usual);
-  append_toolkit(directories, "/usr/local/cuda");
-  if (*LIBRT_BUILD_NVRTC_DIR != '\0') directories.emplace_back(LIBRT_BUILD_NVRTC_DIR);
-  return directories;
-}
-
 constexpr const char* kHelp =
-    "install CUDA's NVRTC 13 (its runtime library package, or the wheel nvidia-cuda-nvrtc) or set LIBRT_NVRTC to the "
-    "path of libnvrtc.so.13";
+    "install CUDA's NVRTC 13 (its runtime library package, or the wheel nvidia-cuda-nvrtc in the active virtual "
+    "environment) or set LIBRT_NVRTC to the path of libnvrtc.so.13";
 
 }  // namespace
 
 NvrtcIdentity identify_nvrtc(const std::string& requested) {
   if (!requested.empty()) {
     try {
-      return inspect(requested);
+      NvrtcIdentity identity = inspect(requested);
+      identity.origin = "Options::nvrtc or LIBRT_NVRTC";
+      return identity;
     } catch (const Error& reason) {
       throw Error(ErrorCode::no_nvrtc, fmt::format("\"{}\" is not a usable libnvrtc: {}", requested, reason.what()),
                   fmt::format("asked for by Options::nvrtc or LIBRT_NVRTC, so nothing else is tried; {}", kHelp));
     }
   }
   std::vector<std::string> searched;
-  std::set<fs::path> seen;
-  for (const fs::path& directory : search_directories()) {
-    // A relative directory would make the compiler depend on where the program was started.
-    if (!directory.is_absolute() || !seen.insert(directory.lexically_normal()).second) continue;
+  for (const SearchPlace& place : nvrtc_search_places()) {
     for (const char* name : {"libnvrtc.so.13", "libnvrtc.so.12"}) {
-      const fs::path candidate = directory / name;
+      const fs::path candidate = place.directory / name;
       std::error_code error;
       if (!fs::exists(candidate, error)) continue;
       try {
-        return inspect(candidate);
+        NvrtcIdentity identity = inspect(candidate);
+        identity.origin = place.origin;
+        return identity;
       } catch (const Error& reason) {
         searched.push_back(reason.what());
       }
     }
-    searched.push_back(directory.string());
+    searched.push_back(fmt::format("{} ({})", place.directory.string(), place.origin));
   }
   throw Error(ErrorCode::no_nvrtc, fmt::format("no libnvrtc.so.13 or libnvrtc.so.12 was found: {}", kHelp),
               fmt::format("searched:\n  {}", fmt::join(searched, "\n  ")));

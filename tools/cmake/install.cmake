@@ -10,7 +10,8 @@ install(TARGETS librt EXPORT librtTargets
         INCLUDES DESTINATION ${CMAKE_INSTALL_INCLUDEDIR})
 install(DIRECTORY ${PROJECT_SOURCE_DIR}/include/librt DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}
         FILES_MATCHING PATTERN "*.hpp")
-install(FILES ${PROJECT_BINARY_DIR}/include/librt/version.hpp DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/librt)
+install(FILES ${PROJECT_BINARY_DIR}/include/librt/abi.hpp ${PROJECT_BINARY_DIR}/include/librt/version.hpp
+        DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/librt)
 # Not the kernel sources: they are in the library, and a directory of them outlives its version.
 install(FILES ${PROJECT_SOURCE_DIR}/kernels/matrix.json DESTINATION ${CMAKE_INSTALL_DATADIR}/librt)
 install(DIRECTORY ${PROJECT_SOURCE_DIR}/kernels/manifests DESTINATION ${CMAKE_INSTALL_DATADIR}/librt)

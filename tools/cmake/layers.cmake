@@ -1,7 +1,17 @@
 # One object library per directory of src/, so that each layer has its own dependencies.
+
+# What the parent of librt set for its own fmt and spdlog, and for includes, is not for ours.
+set_property(DIRECTORY PROPERTY INCLUDE_DIRECTORIES "")
+get_directory_property(definitions COMPILE_DEFINITIONS)
+list(FILTER definitions EXCLUDE REGEX "^(FMT|SPDLOG|JSON)_")
+set_property(DIRECTORY PROPERTY COMPILE_DEFINITIONS "${definitions}")
+
 set(LIBRT_COMPILE_OPTIONS -Wall -Wextra -Wshadow -Wconversion -Wpedantic)
 set(LIBRT_LINK_OPTIONS)
+set(LIBRT_NO_UNDEFINED LINKER:-z,defs)
 if(LIBRT_SANITIZE)
+  # The program brings the sanitizer's own symbols.
+  set(LIBRT_NO_UNDEFINED)
   list(APPEND LIBRT_COMPILE_OPTIONS -fsanitize=${LIBRT_SANITIZE} -fno-omit-frame-pointer -fno-sanitize-recover=all)
   list(APPEND LIBRT_LINK_OPTIONS -fsanitize=${LIBRT_SANITIZE})
   # g++'s manual: false positives under sanitizers. Here it doubts std::regex; the unsanitized build keeps the warning.
@@ -17,6 +27,10 @@ if(LIBRT_FUZZ)
   list(APPEND LIBRT_COMPILE_OPTIONS -fsanitize=fuzzer-no-link -Wno-unknown-pragmas)
   list(APPEND LIBRT_LINK_OPTIONS -fsanitize=fuzzer-no-link)
 endif()
+if(NOT BUILD_SHARED_LIBS)
+  # For localize.cmake, which links the objects into one and knows no unique symbols.
+  list(APPEND LIBRT_COMPILE_OPTIONS -fno-lto $<$<CXX_COMPILER_ID:GNU>:-fno-gnu-unique>)
+endif()
 if(LIBRT_PORTABLE)
   list(APPEND LIBRT_LINK_OPTIONS -static-libstdc++ -static-libgcc)
 endif()
@@ -28,7 +42,7 @@ function(librt_layer name)
   file(GLOB_RECURSE sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/src/${name}/*.cpp)
   add_library(librt_${name} OBJECT ${sources} ${arg_SOURCES})
   set_target_properties(librt_${name} PROPERTIES POSITION_INDEPENDENT_CODE ON CXX_VISIBILITY_PRESET hidden
-                                                 VISIBILITY_INLINES_HIDDEN ON)
+                                                 VISIBILITY_INLINES_HIDDEN ON UNITY_BUILD OFF)
   target_include_directories(librt_${name} PRIVATE ${PROJECT_SOURCE_DIR} ${PROJECT_SOURCE_DIR}/include
                                                    ${PROJECT_BINARY_DIR}/include)
   target_compile_options(librt_${name} PRIVATE ${LIBRT_COMPILE_OPTIONS})

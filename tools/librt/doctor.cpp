@@ -44,8 +44,8 @@ std::string nvrtc(const Options& options) {
     throw std::runtime_error(
         fmt::format("{} is there, but the libnvrtc-builtins of its version is not beside it", identity.path));
   }
-  return fmt::format("{}, version {}, build {}, builtins {}", identity.path, identity.version,
-                     identity.build_id.substr(0, 16), identity.builtins_build_id.substr(0, 16));
+  return fmt::format("{}, version {}, build {}, builtins {}; found by {}", identity.path, identity.version,
+                     identity.build_id.substr(0, 16), identity.builtins_build_id.substr(0, 16), identity.origin);
 }
 
 constexpr GqaDecodeSpec kSmallSpec{
@@ -79,11 +79,10 @@ int doctor(bool json) {
       finding("driver", "install NVIDIA's driver; in a container, start it with the GPU made visible", driver_version),
       finding("gpu", "without one, LIBRT_DEVICE=virtual (or `librt run --device virtual`) runs kernels on the CPU",
               [&] { return gpu(options); }),
-      finding(
-          "nvrtc",
-          "install CUDA's NVRTC 12 or 13 (Debian: cuda-nvrtc-13-0; PyPI: nvidia-cuda-nvrtc), then set CUDA_HOME, or "
-          "LIBRT_NVRTC to the file",
-          [&] { return nvrtc(options); }),
+      finding("nvrtc",
+              "install CUDA's NVRTC 12 or 13 (Debian: cuda-nvrtc-13-0) and set CUDA_HOME, or, in the active virtual "
+              "environment, pip install nvidia-cuda-nvrtc; or set LIBRT_NVRTC to the file",
+              [&] { return nvrtc(options); }),
       finding("kernels", "set LIBRT_KERNELS_DIR to the kernels directory of this version, or unset it",
               [&] {
                 const jit::KernelSources sources =

@@ -3,10 +3,12 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <filesystem>
 #include <fstream>
 
 #include "src/jit/nvrtc.hpp"
+#include "src/jit/nvrtc_search.hpp"
 #include "src/util/files.hpp"
 #include "src/util/hash.hpp"
 #include "tests/support/scoped_env.hpp"
@@ -49,6 +51,8 @@ std::string library(const std::string& build_id, const std::string& symbol = "nv
 struct NoHints {
   librt::test::ScopedEnv home{"CUDA_HOME", nullptr};
   librt::test::ScopedEnv path{"CUDA_PATH", nullptr};
+  librt::test::ScopedEnv environment{"VIRTUAL_ENV", nullptr};
+  librt::test::ScopedEnv conda{"CONDA_PREFIX", nullptr};
   librt::test::ScopedEnv programs{"PATH", "/nonexistent"};
   librt::test::ScopedEnv libraries{"LD_LIBRARY_PATH", nullptr};
 };
@@ -126,6 +130,53 @@ TEST_CASE("The search keeps its order", "[jit]") {
   home.write("lib64/libnvrtc.so.13", library("\x04"));
   CHECK(identify_nvrtc("").build_id == "04");
   CHECK(identify_nvrtc(loader.file("libnvrtc.so.13")).build_id == "03");
+}
+
+TEST_CASE("NVRTC is found in the active virtual environment", "[jit]") {
+  const NoHints none;
+  const FileTree loader;
+  loader.write("libnvrtc.so.13", library("\x01"));
+  const librt::test::ScopedEnv libraries("LD_LIBRARY_PATH", loader.path().c_str());
+  const FileTree environment;
+  const std::string packages = "lib/python3.11/site-packages/nvidia/";
+  const char* const variable = GENERATE("VIRTUAL_ENV", "CONDA_PREFIX");
+  const librt::test::ScopedEnv active(variable, environment.path().c_str());
+  CHECK(identify_nvrtc("").build_id == "01");
+  environment.write("lib/libnvrtc.so.12", library("\x02"));
+  CHECK(identify_nvrtc("").build_id == "02");
+  environment.write(packages + "cuda_nvrtc/lib/libnvrtc.so.12", library("\x03"));
+  CHECK(identify_nvrtc("").build_id == "03");
+  environment.write(packages + "cu13/lib/libnvrtc.so.13", library("\x04"));
+  CHECK(identify_nvrtc("").build_id == "04");
+  CHECK(identify_nvrtc("").origin == variable);
+  const FileTree home;
+  home.write("lib64/libnvrtc.so.12", library("\x05"));
+  const librt::test::ScopedEnv cuda_home("CUDA_HOME", home.path().c_str());
+  CHECK(identify_nvrtc("").build_id == "05");
+}
+
+TEST_CASE("A directory of PATH that is not absolute chooses no compiler", "[jit]") {
+  const NoHints none;
+  const FileTree toolkit;
+  toolkit.write("lib64/libnvrtc.so.13", library("\x02"));
+  toolkit.write("bin/nvcc", "");
+  const std::string relative = std::filesystem::relative(toolkit.file("bin"));
+  const librt::test::ScopedEnv programs("PATH", (":" + relative).c_str());
+  for (const SearchPlace& place : nvrtc_search_places())
+    CHECK_FALSE(place.directory.string().starts_with(toolkit.path()));
+}
+
+TEST_CASE("The run path of the program comes before the loader's own places", "[jit]") {
+  const NoHints none;
+  const std::filesystem::path program = std::filesystem::read_symlink("/proc/self/exe");
+  const std::vector<SearchPlace> places = nvrtc_search_places();
+  const auto at = [&](const std::filesystem::path& directory) {
+    return std::find_if(places.begin(), places.end(), [&](const SearchPlace& p) { return p.directory == directory; });
+  };
+  const auto found = at(program.parent_path() / "run_path");  // the build gives it as $ORIGIN/run_path
+  REQUIRE(found != places.end());
+  CHECK(found->origin == "the run path of " + program.filename().string());
+  CHECK(found < at("/usr/lib"));
 }
 
 TEST_CASE("The search passes over files that are no NVRTC", "[jit]") {

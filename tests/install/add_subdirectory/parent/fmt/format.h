@@ -1,0 +1,1 @@
+#error "the fmt of the parent was taken for that of librt"

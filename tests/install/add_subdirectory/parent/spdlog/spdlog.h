@@ -1,0 +1,1 @@
+#error "the spdlog of the parent was taken for that of librt"

@@ -1,0 +1,22 @@
+# The static library as one object, libsodium in it, whose global symbols are what liblibrt.so exports: a program with a
+# second librt, or with its own fmt, spdlog, nlohmann-json or libsodium, never has ours and its own mixed.
+set(LIBRT_LOCALIZED_OBJECT ${PROJECT_BINARY_DIR}/generated/librt.o)
+
+file(STRINGS ${PROJECT_SOURCE_DIR}/tools/cmake/librt.map exported REGEX "^ +_Z")
+list(TRANSFORM exported REPLACE "[ ;]" "")
+list(JOIN exported "\n" exported)
+file(CONFIGURE OUTPUT ${PROJECT_BINARY_DIR}/generated/exported_symbols CONTENT "${exported}\n" @ONLY)
+
+# Groups are allocated first: their members' names are local afterwards, and could not be merged by the linker.
+add_custom_command(
+  OUTPUT ${LIBRT_LOCALIZED_OBJECT}
+  COMMAND ${CMAKE_LINKER} -r --force-group-allocation -o ${LIBRT_LOCALIZED_OBJECT}.global ${LIBRT_LAYER_OBJECTS}
+          ${LIBRT_SODIUM_LIBRARY}
+  COMMAND ${CMAKE_OBJCOPY} --localize-hidden --wildcard
+          --keep-global-symbols=${PROJECT_BINARY_DIR}/generated/exported_symbols ${LIBRT_LOCALIZED_OBJECT}.global
+          ${LIBRT_LOCALIZED_OBJECT}
+  COMMAND ${CMAKE_COMMAND} -E rm ${LIBRT_LOCALIZED_OBJECT}.global
+  DEPENDS ${LIBRT_LAYER_OBJECTS} ${LIBRT_SODIUM_LIBRARY} ${PROJECT_BINARY_DIR}/generated/exported_symbols
+  COMMENT "Making librt's own symbols local"
+  COMMAND_EXPAND_LISTS VERBATIM)
+set_source_files_properties(${LIBRT_LOCALIZED_OBJECT} PROPERTIES EXTERNAL_OBJECT ON GENERATED ON)
