@@ -1,6 +1,8 @@
 // LIBRT_API: what liblibrt.so exports; everything else in it is hidden.
 #pragma once
 
+#include <librt/abi.hpp>
+
 #if defined(_WIN32)
 #error "librt supports Linux only"
 #endif

@@ -151,6 +151,12 @@ if [ -x "$prefix/bin/librt" ]; then
   names_no_build "$prefix/bin/librt" "$build_dir"
 fi
 check_headers "$prefix"
+check_refusal "$prefix" "librt needs C++20" -std=c++17
+check_refusal "$prefix" "this librt was built with _GLIBCXX_USE_CXX11_ABI=1" -D_GLIBCXX_USE_CXX11_ABI=0
+check_refusal "$prefix" "this librt was built without _GLIBCXX_DEBUG" -D_GLIBCXX_DEBUG
+mkdir "$work_dir/another_std"
+echo '#include <stddef.h>' >"$work_dir/another_std/cstddef"
+check_refusal "$prefix" "this librt was built with libstdc++" -I "$work_dir/another_std"
 
 # Configured as it is, then as a static library that is built.
 configure "$consumers/add_subdirectory" "$work_dir/add_subdirectory_default" -DLIBRT_SOURCE_DIR="$source_dir"
