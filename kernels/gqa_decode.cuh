@@ -113,6 +113,7 @@ struct GqaTiles {
 template <class Traits>
 struct GqaWarpState {
   float out[Traits::kColumns / 8][4];
+  float exponent;        // of the unit of the weights
   float max[2];          // largest logit
   float sum[2];          // of the weights, for the LSE; this lane's tokens only
   float rounded_sum[2];  // of the weights as V was multiplied with them, so that the output's weights add up to 1
@@ -169,8 +170,8 @@ __device__ __forceinline__ void take_weights(GqaWarpState<Traits>& state, unsign
     const float new_max = fmaxf(state.max[half], tile_max);
     const float factor = rescale_factor(state.max[half], new_max);
     const float reference = lowest_finite(new_max);
-    const float w0 = weight(left[0], reference), w1 = weight(left[1], reference);
-    const float w2 = weight(right[0], reference), w3 = weight(right[1], reference);
+    const float w0 = weight(left[0], reference, state.exponent), w1 = weight(left[1], reference, state.exponent);
+    const float w2 = weight(right[0], reference, state.exponent), w3 = weight(right[1], reference, state.exponent);
     using Elem = typename Traits::Elem;
     weights[half] = Elem::pack(w0, w1);
     weights[2 + half] = Elem::pack(w2, w3);
@@ -237,6 +238,7 @@ __device__ __forceinline__ void finish(GqaWarpState<Traits>& state, char* shared
       sum += merge_sum[w * Traits::kRows + row] * factor;
       rounded += merge_rounded[w * Traits::kRows + row] * factor;
     }
+    sum = without_unit(sum, state.exponent);
     const float scale = rescale_factor(state.max[half], max) * inverse_or_zero(rounded);
     float* const to = merge_out + (token_warp * Traits::kRows + row) * Traits::kMergePitch +
                       column_warp * Traits::kColumns + lane % 4 * 2;
@@ -277,8 +279,7 @@ __device__ __forceinline__ void finish(GqaWarpState<Traits>& state, char* shared
       *reinterpret_cast<float4*>(params.partial_out + at) = total;
     } else {
       using Elem = typename Traits::Elem;
-      *reinterpret_cast<uint2*>(static_cast<char*>(params.out) + 2 * at) =
-          make_uint2(Elem::pack(total.x, total.y), Elem::pack(total.z, total.w));
+      *reinterpret_cast<uint2*>(static_cast<char*>(params.out) + 2 * at) = pack_means<Elem>(total);
     }
   }
 }
@@ -310,6 +311,7 @@ __device__ __forceinline__ void gqa_decode(const GqaDecodeParams& params) {
 #pragma unroll
   for (int n = 0; n < Traits::kColumns / 8; ++n)
     state.out[n][0] = state.out[n][1] = state.out[n][2] = state.out[n][3] = 0;
+  state.exponent = weight_exponent<typename Traits::Elem>(extent.tokens);
 #pragma unroll
   for (int half = 0; half < 2; ++half) {
     state.max[half] = negative_infinity();

@@ -94,8 +94,7 @@ __device__ __forceinline__ void merge_states(const MergeParams& params) {
   }
   const Offset row = static_cast<Offset>(params.merge_requests[blockIdx.y]) * params.num_heads + head;
   using Elem = typename Traits::Elem;
-  *reinterpret_cast<uint2*>(static_cast<char*>(params.out) + 2 * (row * Traits::kHeadDim + quad * 4)) =
-      make_uint2(Elem::pack(out.x, out.y), Elem::pack(out.z, out.w));
+  *reinterpret_cast<uint2*>(static_cast<char*>(params.out) + 2 * (row * Traits::kHeadDim + quad * 4)) = pack_means<Elem>(out);
   if (quad == 0 && params.lse != nullptr) params.lse[row] = log_sum_exp(max, sum);
 }
 

@@ -193,6 +193,7 @@ __device__ __forceinline__ void write_scores(char* shared, unsigned tile_rows) {
 
 /// The running softmax of the row that this lane shares with its neighbours.
 struct MlaRowState {
+  float exponent;     // of the unit of the weights
   float max;          // largest logit
   float sum;          // of the weights, for the LSE; this lane's tokens only
   float rounded_sum;  // of the weights as the values were multiplied with them
@@ -236,16 +237,18 @@ __device__ __forceinline__ void write_weights(MlaRowState& state, char* shared, 
   const float factor = rescale_factor(state.max, new_max);
   const float reference = lowest_finite(new_max);
   state.max = new_max;
-  state.sum *= factor;
-  state.rounded_sum *= factor;
+  float sum = -0.0f, rounded_sum = -0.0f;  // what changes nothing it is added to
 #pragma unroll
   for (int i = 0; i < Traits::kLaneTokens; i += 2) {
-    const float w0 = weight(logits[i], reference), w1 = weight(logits[i + 1], reference);
+    const float w0 = weight(logits[i], reference, state.exponent);
+    const float w1 = weight(logits[i + 1], reference, state.exponent);
     const unsigned packed = Elem::pack(w0, w1);
     *reinterpret_cast<unsigned*>(row_scores + 2 * (first_token + i)) = packed;
-    state.sum += w0 + w1;
-    state.rounded_sum += Elem::low(packed) + Elem::high(packed);
+    sum += w0 + w1;
+    rounded_sum += Elem::low(packed) + Elem::high(packed);
   }
+  state.sum = state.sum * factor + sum;
+  state.rounded_sum = state.rounded_sum * factor + rounded_sum;
   if (threadIdx.x % Traits::kRowLanes == 0) reinterpret_cast<float*>(shared + Traits::kFactorsAt)[row] = factor;
 }
 
@@ -306,7 +309,7 @@ __device__ __forceinline__ void finish(MlaOutput<Traits>& out, const MlaRowState
   const Offset out_row =
       static_cast<Offset>(item.partial_slot >= 0 ? item.partial_slot : item.request) * params.num_heads + first_head;
   const int row = static_cast<int>(threadIdx.x) / Traits::kRowLanes;
-  const float sum = sum_over_lanes<Traits::kRowLanes>(state.sum);
+  const float sum = without_unit(sum_over_lanes<Traits::kRowLanes>(state.sum), state.exponent);
   const float rounded_sum = sum_over_lanes<Traits::kRowLanes>(state.rounded_sum);
   if (threadIdx.x % Traits::kRowLanes == 0) {
     reinterpret_cast<float*>(shared + Traits::kFactorsAt)[row] = inverse_or_zero(rounded_sum);
@@ -325,6 +328,7 @@ __device__ __forceinline__ void finish(MlaOutput<Traits>& out, const MlaRowState
   const int column = static_cast<int>(threadIdx.x) / 32 * Traits::kColumns + lane % 4 * 2;
 #pragma unroll
   for (int m = 0; m < Traits::kRowTiles; ++m) {
+    if (item.partial_slot < 0) keep_in_range<Elem>(out[m]);
 #pragma unroll
     for (int half = 0; half < 2; ++half) {
       const int out_of_block = m * 16 + half * 8 + lane / 4;
@@ -368,7 +372,7 @@ __device__ __forceinline__ void mla_decode(const MlaDecodeParams& params) {
       shared};
 
   MlaOutput<Traits> out = {};
-  MlaRowState state{negative_infinity(), 0.0f, 0.0f};
+  MlaRowState state{weight_exponent<typename Traits::Elem>(extent.tokens), negative_infinity(), 0.0f, 0.0f};
 
   if (tiles.count > 0) {
     const Offset first_row = static_cast<Offset>(item.request) * params.num_heads + first_head;

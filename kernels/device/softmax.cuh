@@ -5,6 +5,7 @@
 // while a NaN logit and +inf - +inf still come out as NaN.
 #pragma once
 
+#include "device/types.cuh"
 #include "params.h"
 
 namespace librt::device {
@@ -17,9 +18,9 @@ __device__ __forceinline__ float lowest_finite(float value) {
   return fmaxf(value, -3.402823466e+38f);
 }
 
-__device__ __forceinline__ float exp_natural(float x) {
+__device__ __forceinline__ float power_of_two(float exponent) {
   float power;
-  asm("ex2.approx.f32 %0, %1;" : "=f"(power) : "f"(x * 1.4426950408889634f));
+  asm("ex2.approx.f32 %0, %1;" : "=f"(power) : "f"(exponent));
   return power;
 }
 
@@ -29,14 +30,27 @@ __device__ __forceinline__ float log_natural(float x) {
   return log2 * 0.6931471805599453f;
 }
 
-/// e^(logit - reference). The reference must have passed lowest_finite.
-__device__ __forceinline__ float weight(float logit, float reference) {
-  return exp_natural(logit - reference);
+/// The weights of a row with so many positions are in units of 2^exponent, so that they add up to less than 1: a sum of
+/// weight * value then stays below the largest value, and within fp32. Values that end far below fp32 need no such unit,
+/// and their type has no room for small weights.
+template <class Elem>
+__device__ __forceinline__ float weight_exponent(unsigned positions) {
+  return Elem::kReachesEndOfFp32 ? static_cast<float>(__clz(static_cast<int>(positions)) - 32) : 0.0f;
+}
+
+/// A sum of weights in units of 1.
+__device__ __forceinline__ float without_unit(float sum, float exponent) {
+  return sum * power_of_two(-exponent);
+}
+
+/// e^(logit - reference), in units of 2^exponent. The reference must have passed lowest_finite.
+__device__ __forceinline__ float weight(float logit, float reference, float exponent) {
+  return power_of_two(fmaf(logit - reference, 1.4426950408889634f, exponent));
 }
 
 /// What sums relative to `old_max` are multiplied with to become relative to `new_max`.
 __device__ __forceinline__ float rescale_factor(float old_max, float new_max) {
-  return weight(lowest_finite(old_max), lowest_finite(new_max));
+  return weight(lowest_finite(old_max), lowest_finite(new_max), 0.0f);
 }
 
 /// 0 for an empty row: its accumulators, all zero, then give an output of zero.

@@ -43,7 +43,7 @@ const std::vector<SourceEdit> kGqaProbe{{"gqa_decode.cuh", "take_weights<Traits>
           for (int word = 0; word < Traits::kHeadDim / 2; ++word) words += value[word] != 0;
           float* const to = params.lse + params.num_qo_heads + ((first_head + row) * 256 + at) * 4;
           to[0] = logits[n][i];
-          to[1] = weight(logits[n][i], lowest_finite(state.max[i / 2]));
+          to[1] = weight(logits[n][i], lowest_finite(state.max[i / 2]), state.exponent);
           to[2] = i % 2 == 0 ? Traits::Elem::low(pair) : Traits::Elem::high(pair);
           to[3] = words;
         }
@@ -69,7 +69,7 @@ const std::vector<SourceEdit> kMlaProbe{
       for (int word = 0; word < Traits::kCkv / 2; ++word) words += value[word] != 0;
       float* const to = probe + (row * 256 + first_position + token) * 4;
       to[0] = logits[i];
-      to[1] = weight(logits[i], reference);
+      to[1] = weight(logits[i], reference, state.exponent);
       to[2] = token % 2 == 0 ? Elem::low(pair) : Elem::high(pair);
       to[3] = words;
     }

@@ -108,6 +108,32 @@ TEST_CASE("T22: a NaN sum or a maximum of +inf makes the row NaN, a NaN in a par
   }
 }
 
+TEST_CASE("T22: a finite row past the largest number of the type ends there, an infinite one does not", "[merge]") {
+  for (const int head_dim : {64, 512}) {
+    for (const DType dtype : {DType::bf16, DType::f16}) {
+      const Merger merge(shared_runtime(), head_dim, dtype);
+      const double largest = to_double(special_bits(dtype).largest, dtype);
+      // The first number that rounds to an infinity, and the last one of fp32.
+      const float first = dtype == DType::f16 ? 65520.0F : 0x1.ffp127F;
+      for (const float past : {first, std::numeric_limits<float>::max()}) {
+        INFO("head_dim " << head_dim << ", " << to_string(dtype) << ", " << past);
+        for (const float sign : {1.0F, -1.0F}) {
+          const Part part = constant(head_dim, sign * past, {1.5F, 1});
+          CHECK(all(merge({part}), static_cast<double>(sign) * largest));
+          CHECK(all(merge({part, part, constant(head_dim, 0, kNoPositions)}), static_cast<double>(sign) * largest));
+          Part infinite = part;
+          infinite.out[5] = sign * kInfinity;
+          infinite.out[6] = kNan;
+          const Merged merged = merge({infinite, part});
+          CHECK(merged.out[4] == static_cast<double>(sign) * largest);
+          CHECK(merged.out[5] == static_cast<double>(sign * kInfinity));
+          CHECK(std::isnan(merged.out[6]));
+        }
+      }
+    }
+  }
+}
+
 /// Random parts of 1 to 65 equal logits, which are spread over `spread`.
 std::vector<Part> random_parts(int head_dim, int count, float spread, unsigned seed) {
   std::mt19937 random(seed);

@@ -37,11 +37,12 @@ struct Merged {
   float lse;
 };
 
-/// merge_states for f16 results of one request with one head.
+/// merge_states for one request with one head.
 class Merger {
  public:
-  Merger(Runtime& runtime, int head_dim) : head_dim_(head_dim), device_(device::open_virtual_device(kArch, 1)) {
-    const Spec spec = head_dim == 512 ? mla(16, DType::f16) : gqa(16, DType::f16, head_dim);
+  Merger(Runtime& runtime, int head_dim, DType dtype = DType::f16)
+      : head_dim_(head_dim), dtype_(dtype), device_(device::open_virtual_device(kArch, 1)) {
+    const Spec spec = head_dim == 512 ? mla(16, dtype) : gqa(16, dtype, head_dim);
     kernel_ = device_->load(runtime.compile_merge(spec, kArch));
   }
 
@@ -69,7 +70,7 @@ class Merger {
     device_->download(std::as_writable_bytes(std::span(lse)), at[5]);
     for (const device::Address address : at) device_->release(address);
     Merged merged{.out = {}, .lse = lse[0]};
-    for (const Bits bits : out) merged.out.push_back(to_double(bits, DType::f16));
+    for (const Bits bits : out) merged.out.push_back(to_double(bits, dtype_));
     return merged;
   }
 
@@ -85,6 +86,7 @@ class Merger {
   }
 
   int head_dim_;
+  DType dtype_;
   std::shared_ptr<device::Device> device_;
   std::shared_ptr<const device::LoadedKernel> kernel_;
 };

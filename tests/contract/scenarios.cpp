@@ -105,6 +105,20 @@ Batch bad_value_without_weight(const Spec& spec) {
   return batch;
 }
 
+/// fp32 cannot hold the sum of two such values.
+Batch largest_values(const Spec& spec) {
+  Batch batch = make_batch(spec, {.kv_lens = {77, 13}});
+  const Bits largest = special_bits(batch.shape.dtype).largest;
+  for (int request = 0; request < batch.size(); ++request) {
+    set_logits(batch, request, [](int position) { return position % 3; });
+    for (int position = 0; position < batch.kv_len(request); ++position)
+      for (int head = 0; head < batch.shape.kv_heads; ++head)
+        for (int d = 0; d < batch.shape.out_dim(); ++d)
+          batch.value(request, position, head, d) = static_cast<Bits>(d % 2 == 0 ? largest : largest | kSign);
+  }
+  return batch;
+}
+
 Batch nan_key(const Spec& spec) {
   Batch batch = make_batch(spec, {.kv_lens = {77, 13}});
   batch.key(0, 75, 0, 3) = special_bits(batch.shape.dtype).quiet_nan;
@@ -178,6 +192,21 @@ Scenario of_empty_parts(const Spec& spec) {
   return scenario;
 }
 
+/// A finite row that rounding to the type would make infinite.
+Scenario of_parts_past_the_end(const Spec& spec) {
+  const Part part = constant(shape_of(spec).out_dim(), std::numeric_limits<float>::max(), {1, 1});
+  return {.spec = spec,
+          .run =
+              [part](MachineKernels& kernels, const MachineOptions& options) {
+                return run_merge(kernels, options, {part, part});
+              },
+          .difference = [largest = special_bits(shape_of(spec).dtype).largest](const Result& result) -> std::string {
+            const bool right = std::ranges::all_of(result.out, [&](Bits bits) { return bits == largest; });
+            return right ? "" : "the merged row is not the largest number";
+          },
+          .variants = {}};
+}
+
 }  // namespace
 
 std::map<std::string, Scenario> scenarios(const Spec& spec) {
@@ -204,8 +233,10 @@ std::map<std::string, Scenario> scenarios(const Spec& spec) {
   all["huge logits"] = of_batch(equal_logits(spec, -3e38, 1), split);
   all["logits of -inf"] = of_batch(first_logits_infinite(spec));
   all["bad value without weight"] = of_batch(bad_value_without_weight(spec), split);
+  all["largest values"] = of_batch(largest_values(spec));
   all["NaN in a key"] = of_batch(nan_key(spec));
   all["empty parts"] = of_empty_parts(spec);
+  all["parts past the end"] = of_parts_past_the_end(spec);
   return all;
 }
 
