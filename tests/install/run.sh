@@ -64,6 +64,7 @@ check_exports() {
   exported=$(nm --defined-only --extern-only --demangle "${@:2}" "$1" | grep -E '^[0-9a-f]{16} ' | cut -d' ' -f3-)
   grep -q '^librt::Runtime::get(' <<<"$exported" || fail "$1 does not export librt::Runtime::get"
   ! grep -vE '^(typeinfo (name )?for |vtable for )?librt::' <<<"$exported" || fail "$1 exports what is not librt's"
+  ! grep -E '^librt::(api|cache|device|jit|ptx|util)::' <<<"$exported" || fail "$1 exports what is internal"
 }
 
 check_shared_library() { # LIBRARY
@@ -149,6 +150,16 @@ if [ -x "$prefix/bin/librt" ]; then
   (cd / && env -i PATH=/usr/bin:/bin "$prefix/bin/librt" --help) >/dev/null || fail "the installed tool does not start"
   echo "ok: bin/librt"
   names_no_build "$prefix/bin/librt" "$build_dir"
+  nvrtc_dir=$(sed -n 's/^LIBRT_NVRTC_DIR:[A-Z]*=//p' "$build_dir/CMakeCache.txt")
+  if [ -n "$nvrtc_dir" ]; then
+    packages=$work_dir/environment/lib/python3.13/site-packages
+    mkdir -p "$packages/nvidia/cu13"
+    ln -s "$nvrtc_dir" "$packages/nvidia/cu13/lib"
+    (cd / && env -i PATH=/usr/bin:/bin LIBRT_CACHE_MODE=off VIRTUAL_ENV="$work_dir/environment" "$prefix/bin/librt" doctor) \
+      >"$work_dir/log" || fail "the installed tool finds no NVRTC in the active virtual environment: $(cat "$work_dir/log")"
+    grep -q 'found by VIRTUAL_ENV' "$work_dir/log" || fail "$(cat "$work_dir/log")"
+    echo "ok: NVRTC in the active virtual environment"
+  fi
 fi
 check_headers "$prefix"
 check_refusal "$prefix" "librt needs C++20" -std=c++17

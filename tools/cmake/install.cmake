@@ -9,7 +9,7 @@ install(TARGETS librt EXPORT librtTargets
         ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR}
         INCLUDES DESTINATION ${CMAKE_INSTALL_INCLUDEDIR})
 install(DIRECTORY ${PROJECT_SOURCE_DIR}/include/librt DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}
-        FILES_MATCHING PATTERN "*.hpp")
+        FILES_MATCHING PATTERN "*.hpp" PATTERN "*.h")
 install(FILES ${PROJECT_BINARY_DIR}/include/librt/abi.hpp ${PROJECT_BINARY_DIR}/include/librt/version.hpp
         DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/librt)
 # Not the kernel sources: they are in the library, and a directory of them outlives its version.

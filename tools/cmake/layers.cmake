@@ -8,10 +8,12 @@ set_property(DIRECTORY PROPERTY COMPILE_DEFINITIONS "${definitions}")
 
 set(LIBRT_COMPILE_OPTIONS -Wall -Wextra -Wshadow -Wconversion -Wpedantic)
 set(LIBRT_LINK_OPTIONS)
+# A sanitizer's own symbols come from the program.
 set(LIBRT_NO_UNDEFINED LINKER:-z,defs)
-if(LIBRT_SANITIZE)
-  # The program brings the sanitizer's own symbols.
+if(LIBRT_SANITIZE OR CMAKE_CXX_FLAGS MATCHES "-fsanitize=")
   set(LIBRT_NO_UNDEFINED)
+endif()
+if(LIBRT_SANITIZE)
   list(APPEND LIBRT_COMPILE_OPTIONS -fsanitize=${LIBRT_SANITIZE} -fno-omit-frame-pointer -fno-sanitize-recover=all)
   list(APPEND LIBRT_LINK_OPTIONS -fsanitize=${LIBRT_SANITIZE})
   # g++'s manual: false positives under sanitizers. Here it doubts std::regex; the unsanitized build keeps the warning.

@@ -1,5 +1,10 @@
 # The static library as one object, libsodium in it, whose global symbols are what liblibrt.so exports: a program with a
 # second librt, or with its own fmt, spdlog, nlohmann-json or libsodium, never has ours and its own mixed.
+# GNU's tools, of the target that is built for, whatever the compiler links with.
+find_program(LIBRT_LD NAMES ${CMAKE_LIBRARY_ARCHITECTURE}-ld.bfd ld.bfd ld REQUIRED)
+find_program(LIBRT_OBJCOPY NAMES ${CMAKE_LIBRARY_ARCHITECTURE}-objcopy objcopy REQUIRED)
+mark_as_advanced(LIBRT_LD LIBRT_OBJCOPY)
+
 set(LIBRT_LOCALIZED_OBJECT ${PROJECT_BINARY_DIR}/generated/librt.o)
 
 file(STRINGS ${PROJECT_SOURCE_DIR}/tools/cmake/librt.map exported REGEX "^ +_Z")
@@ -10,9 +15,9 @@ file(CONFIGURE OUTPUT ${PROJECT_BINARY_DIR}/generated/exported_symbols CONTENT "
 # Groups are allocated first: their members' names are local afterwards, and could not be merged by the linker.
 add_custom_command(
   OUTPUT ${LIBRT_LOCALIZED_OBJECT}
-  COMMAND ${CMAKE_LINKER} -r --force-group-allocation -o ${LIBRT_LOCALIZED_OBJECT}.global ${LIBRT_LAYER_OBJECTS}
+  COMMAND ${LIBRT_LD} -r --force-group-allocation -o ${LIBRT_LOCALIZED_OBJECT}.global ${LIBRT_LAYER_OBJECTS}
           ${LIBRT_SODIUM_LIBRARY}
-  COMMAND ${CMAKE_OBJCOPY} --localize-hidden --wildcard
+  COMMAND ${LIBRT_OBJCOPY} --localize-hidden --wildcard
           --keep-global-symbols=${PROJECT_BINARY_DIR}/generated/exported_symbols ${LIBRT_LOCALIZED_OBJECT}.global
           ${LIBRT_LOCALIZED_OBJECT}
   COMMAND ${CMAKE_COMMAND} -E rm ${LIBRT_LOCALIZED_OBJECT}.global
