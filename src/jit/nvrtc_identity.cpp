@@ -8,9 +8,12 @@
 #include <fmt/ranges.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
+#include <cstdint>
+#include <cstring>
 #include <filesystem>
 #include <optional>
 #include <set>
@@ -35,35 +38,80 @@ constexpr std::uint16_t kHostMachine = EM_AARCH64;
 #error "NVRTC exists for x86-64 and AArch64 only"
 #endif
 
-/// A file's bytes without reading 100 MB of them.
-class MappedFile {
+/// A library's bytes without reading 100 MB of them: what describes it at first, the rest when it is asked for. Read,
+/// not mapped from the file: one that is overwritten meanwhile would end the process with SIGBUS.
+class LibraryFile {
  public:
-  explicit MappedFile(const std::string& path) {
-    const util::UniqueFd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
+  explicit LibraryFile(const std::string& path) : path_(path) {
+    fd_ = util::UniqueFd(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
     struct stat status {};
-    if (!fd || ::fstat(fd.get(), &status) != 0) fail(path, std::generic_category().message(errno));
-    if (!S_ISREG(status.st_mode)) fail(path, "not a regular file");
-    if (status.st_size == 0) fail(path, "empty");
+    if (!fd_ || ::fstat(fd_.get(), &status) != 0) fail(util::error_text(errno));
+    if (!S_ISREG(status.st_mode)) fail("not a regular file");
+    if (status.st_size == 0) fail("empty");
     size_ = static_cast<std::size_t>(status.st_size);
-    data_ = ::mmap(nullptr, size_, PROT_READ, MAP_PRIVATE, fd.get(), 0);
-    if (data_ == MAP_FAILED) fail(path, std::generic_category().message(errno));
+    void* const room =
+        ::mmap(nullptr, size_, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (room == MAP_FAILED) fail(util::error_text(errno));
+    data_ = static_cast<std::byte*>(room);
+    try {
+      read_description();
+    } catch (...) {
+      ::munmap(data_, size_);
+      throw;
+    }
   }
-  ~MappedFile() { ::munmap(data_, size_); }
-  MappedFile(const MappedFile&) = delete;
-  MappedFile& operator=(const MappedFile&) = delete;
+  ~LibraryFile() { ::munmap(data_, size_); }
+  LibraryFile(const LibraryFile&) = delete;
+  LibraryFile& operator=(const LibraryFile&) = delete;
 
-  std::span<const std::byte> bytes() const { return {static_cast<const std::byte*>(data_), size_}; }
+  /// As long as the file; of its sections only those that hold symbols, strings and notes are there, the others are
+  /// zeros.
+  std::span<const std::byte> description() const { return {data_, size_}; }
+  std::span<const std::byte> all() const {
+    read(0, size_);
+    return {data_, size_};
+  }
 
  private:
-  [[noreturn]] static void fail(const std::string& path, const std::string& reason) {
-    throw Error(ErrorCode::io, fmt::format("{}: {}", path, reason));
+  void read_description() const {
+    read(0, sizeof(Elf64_Ehdr));
+    if (size_ < sizeof(Elf64_Ehdr)) return;  // what is wrong with a file is for ElfFile to say
+    Elf64_Ehdr header;
+    std::memcpy(&header, data_, sizeof header);
+    const std::uint64_t table_bytes = std::uint64_t{header.e_shnum} * sizeof(Elf64_Shdr);
+    if (header.e_shentsize != sizeof(Elf64_Shdr) || !read(header.e_shoff, table_bytes)) return;
+    for (std::uint64_t i = 0; i < header.e_shnum; ++i) {
+      Elf64_Shdr section;
+      std::memcpy(&section, data_ + header.e_shoff + i * sizeof section, sizeof section);
+      if (section.sh_type == SHT_NOTE || section.sh_type == SHT_DYNSYM || section.sh_type == SHT_STRTAB) {
+        read(section.sh_offset, section.sh_size);
+      }
+    }
   }
 
-  void* data_ = nullptr;
+  /// False if that is not in the file.
+  bool read(std::uint64_t offset, std::uint64_t bytes) const {
+    if (offset > size_ || bytes > size_ - offset) return false;
+    for (std::uint64_t done = 0; done < bytes;) {
+      const ssize_t got = ::pread(fd_.get(), data_ + offset + done, bytes - done, static_cast<off_t>(offset + done));
+      if (got == 0) fail("it shrank while it was read");
+      if (got < 0 && errno != EINTR) fail(util::error_text(errno));
+      if (got > 0) done += static_cast<std::uint64_t>(got);
+    }
+    return true;
+  }
+
+  [[noreturn]] void fail(const std::string& reason) const {
+    throw Error(ErrorCode::io, fmt::format("{}: {}", path_, reason));
+  }
+
+  std::string path_;
+  util::UniqueFd fd_;
   std::size_t size_ = 0;
+  std::byte* data_ = nullptr;
 };
 
-std::string build_id(std::span<const std::byte> bytes, const ElfFile& elf) {
+std::string build_id(const LibraryFile& file, const ElfFile& elf) {
   for (const ElfSection& section : elf.sections()) {
     if (section.type != SHT_NOTE) continue;
     for (const ElfNote& note : read_notes(section)) {
@@ -72,7 +120,7 @@ std::string build_id(std::span<const std::byte> bytes, const ElfFile& elf) {
       }
     }
   }
-  return "blake2b:" + util::to_hex(util::hash(bytes));
+  return "blake2b:" + util::to_hex(util::hash(file.all()));
 }
 
 /// The version that a name ends with: "13.0" of libnvrtc-builtins.so.13.0, "12.4" of libnvrtc.so.12.4.127.
@@ -90,8 +138,9 @@ std::string version_suffix(std::string_view name, std::string_view stem) {
   return is_number(major) && is_number(minor) ? fmt::format("{}.{}", major, minor) : "";
 }
 
-std::string named_in(std::span<const std::byte> library) {
-  const std::string_view text(reinterpret_cast<const char*>(library.data()), library.size());
+std::string named_in(const LibraryFile& library) {
+  const std::span<const std::byte> bytes = library.all();
+  const std::string_view text(reinterpret_cast<const char*>(bytes.data()), bytes.size());
   constexpr std::string_view kStem = "libnvrtc-builtins.so.";
   for (std::size_t at = text.find(kStem); at != std::string_view::npos; at = text.find(kStem, at + 1)) {
     const std::size_t end = text.find_first_not_of("0123456789.", at + kStem.size());
@@ -102,7 +151,7 @@ std::string named_in(std::span<const std::byte> library) {
   return "";
 }
 
-void add_builtins(NvrtcIdentity& identity, std::span<const std::byte> library) {
+void add_builtins(NvrtcIdentity& identity, const LibraryFile& library) {
   const fs::path path(identity.path);
   identity.version = version_suffix(path.filename().string(), "libnvrtc");
   std::set<std::string> versions;
@@ -117,8 +166,8 @@ void add_builtins(NvrtcIdentity& identity, std::span<const std::byte> library) {
   const fs::path builtins = path.parent_path() / ("libnvrtc-builtins.so." + identity.version);
   if (identity.version.empty() || !fs::exists(builtins, ignored)) return;
   identity.builtins_path = fs::canonical(builtins);
-  const MappedFile mapped(identity.builtins_path);
-  identity.builtins_build_id = build_id(mapped.bytes(), ElfFile(mapped.bytes()));
+  const LibraryFile file(identity.builtins_path);
+  identity.builtins_build_id = build_id(file, ElfFile(file.description()));
 }
 
 /// Throws Error(io or corrupt) that says why the file cannot be used.
@@ -126,11 +175,11 @@ NvrtcIdentity inspect(const fs::path& candidate) {
   std::error_code error;
   const fs::path path = fs::canonical(candidate, error);
   if (error) throw Error(ErrorCode::io, fmt::format("{}: {}", candidate.string(), error.message()));
-  const MappedFile mapped(path);
+  const LibraryFile file(path);
   NvrtcIdentity identity;
   identity.path = path;
   try {
-    const ElfFile elf(mapped.bytes());
+    const ElfFile elf(file.description());
     if (elf.type() != ET_DYN || elf.machine() != kHostMachine) {
       throw_corrupt_elf("not a shared library of this processor");
     }
@@ -139,8 +188,8 @@ NvrtcIdentity inspect(const fs::path& candidate) {
     if (std::none_of(symbols.begin(), symbols.end(), is_compile)) {
       throw_corrupt_elf("it exports no nvrtcCompileProgram");
     }
-    identity.build_id = build_id(mapped.bytes(), elf);
-    add_builtins(identity, mapped.bytes());
+    identity.build_id = build_id(file, elf);
+    add_builtins(identity, file);
   } catch (const Error& reason) {
     throw Error(reason.code(), fmt::format("{}: {}", path.string(), reason.what()));
   }
