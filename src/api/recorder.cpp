@@ -27,20 +27,26 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr std::chrono::milliseconds kLockTimeout{2000};
+// While a request waits; what is not written then goes along later. At the end there is no later.
+constexpr std::chrono::milliseconds kLockTimeout{100};
+constexpr std::chrono::milliseconds kNoTime{0};
+constexpr std::chrono::milliseconds kLastLockTimeout{2000};
 constexpr std::chrono::milliseconds kLockPause{5};
 
 /// Keeps other recorders out of a directory, where its file system can: the file itself is replaced by each write, and
 /// a file beside it would stay behind.
 class DirectoryLock {
  public:
-  explicit DirectoryLock(const fs::path& directory)
+  DirectoryLock(const fs::path& directory, std::chrono::milliseconds timeout)
       : fd_(::open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC)) {
-    const auto end = std::chrono::steady_clock::now() + kLockTimeout;
+    const auto end = std::chrono::steady_clock::now() + timeout;
     while (fd_ && ::flock(fd_.get(), LOCK_EX | LOCK_NB) != 0) {
-      if (errno != EWOULDBLOCK || std::chrono::steady_clock::now() >= end) return;  // goes on without
+      busy_ = errno == EWOULDBLOCK;
+      if (!busy_) return;  // a file system without locks
+      if (std::chrono::steady_clock::now() >= end) return;
       std::this_thread::sleep_for(kLockPause);
     }
+    busy_ = false;
   }
   ~DirectoryLock() {
     // By hand, since a forked child would keep it with its copy of the descriptor.
@@ -49,8 +55,12 @@ class DirectoryLock {
   DirectoryLock(const DirectoryLock&) = delete;
   DirectoryLock& operator=(const DirectoryLock&) = delete;
 
+  /// Another process kept it.
+  bool busy() const noexcept { return busy_; }
+
  private:
   util::UniqueFd fd_;
+  bool busy_ = false;
 };
 
 /// Thrown for what will not be better next time.
@@ -97,7 +107,7 @@ Recorder::~Recorder() {
     std::string problem;
     {
       const auto state = state_.lock();
-      if (!state->pending.specs.empty()) problem = write(*state);
+      if (!state->pending.specs.empty()) problem = write(*state, When::at_the_end);
     }
     warn(problem);
   } catch (const std::exception&) {  // NOLINT(bugprone-empty-catch): what is not recorded fails nothing
@@ -115,17 +125,16 @@ void Recorder::note(const Spec& asked, const Arch& arch) noexcept {
       if (state->given_up || !state->noted.insert(std::move(name)).second) return;
       add_missing(state->pending.archs, {arch});
       add_missing(state->pending.specs, {spec});
-      problem = write(*state);
+      problem = write(*state, When::in_a_request);
     }
     warn(problem);
   } catch (const std::exception&) {  // NOLINT(bugprone-empty-catch): what is not recorded fails no request
   }
 }
 
-std::string Recorder::write(State& state) {
+std::string Recorder::write(State& state, When when) {
   try {
-    add_to_file(state);
-    state.pending = {};
+    if (add_to_file(state, when)) state.pending = {};
   } catch (const std::exception& error) {
     state.given_up = dynamic_cast<const GiveUp*>(&error) != nullptr;
     if (state.given_up) state.pending = {};
@@ -138,12 +147,16 @@ void Recorder::warn(const std::string& problem) const {
   if (!problem.empty()) log_(LogLevel::warn, "requests are not recorded: " + problem);
 }
 
-void Recorder::add_to_file(State& state) const {
-  const DirectoryLock lock(fs::path(path_).parent_path());
+bool Recorder::add_to_file(State& state, When when) const {
+  // Once kept out, the next requests ask without waiting.
+  const auto timeout = when == When::at_the_end ? kLastLockTimeout : state.kept_out ? kNoTime : kLockTimeout;
+  const DirectoryLock lock(fs::path(path_).parent_path(), timeout);
+  state.kept_out = lock.busy();
+  if (state.kept_out && when == When::in_a_request) return false;
   Manifest manifest = read_recorded(path_);
   const bool more_archs = add_missing(manifest.archs, state.pending.archs);
   const bool more_specs = add_missing(manifest.specs, state.pending.specs);
-  if (!more_archs && !more_specs) return;
+  if (!more_archs && !more_specs) return true;
   const std::string text = to_json(manifest);
   if (manifest.specs.size() > kMaxManifestSpecs || manifest.archs.size() > kMaxManifestArchs ||
       text.size() > kMaxManifestBytes) {
@@ -152,6 +165,7 @@ void Recorder::add_to_file(State& state) const {
                              kMaxManifestArchs, kMaxManifestBytes));
   }
   util::write_file(path_, std::as_bytes(std::span(text)));
+  return true;
 }
 
 }  // namespace librt::api

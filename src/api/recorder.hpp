@@ -12,7 +12,8 @@
 namespace librt::api {
 
 /// Thread safe. Writes at each new request, so that the file is complete at any exit, and a killed process loses
-/// nothing. Best effort: never throws, and warns once.
+/// nothing but what another process kept it from writing: no request waits for that one for long. Best effort: never
+/// throws, and warns once.
 class Recorder {
  public:
   /// @param path empty = records nothing.
@@ -27,14 +28,18 @@ class Recorder {
   struct State {
     std::set<std::string> noted;  // "ARCH SPEC"
     Manifest pending;             // what the file may lack still
+    bool kept_out = false;        // by another process, the last time
     bool given_up = false;
     bool warned = false;
   };
 
+  enum class When { in_a_request, at_the_end };
+
   /// What to warn of, if anything: said without the lock, since the one who is told may ask for a kernel.
-  std::string write(State& state);
+  std::string write(State& state, When when);
   void warn(const std::string& problem) const;
-  void add_to_file(State& state) const;
+  /// False if another process keeps the file.
+  bool add_to_file(State& state, When when) const;
 
   std::string path_;  // absolute
   util::Log log_;

@@ -3,7 +3,9 @@
 #include <librt/error.hpp>
 
 #include <catch2/catch.hpp>
+#include <fcntl.h>
 #include <fmt/format.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -15,6 +17,7 @@
 #include <thread>
 
 #include "src/api/spec_text.hpp"
+#include "src/util/files.hpp"
 #include "tests/support/temp_dir.hpp"
 
 namespace librt {
@@ -186,6 +189,30 @@ TEST_CASE("What cannot be written is one warning, and is tried again", "[record]
   Warnings of_pipe;
   api::Recorder(pipe, of_pipe.log()).note(spec_of(4), kArch);  // nobody reads it: must not wait
   CHECK(of_pipe.all.size() == 1);
+}
+
+TEST_CASE("A request does not wait for a process that keeps the file, and what it asked for comes later", "[record]") {
+  const test::TempDir dir;
+  const std::string path = dir / "asked.json";
+  Warnings warnings;
+  {
+    api::Recorder recorder(path, warnings.log());
+    {
+      const util::UniqueFd other(::open(dir.path().c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+      REQUIRE(::flock(other.get(), LOCK_EX) == 0);
+      recorder.note(spec_of(4), kArch);
+      recorder.note(spec_of(8), kArch);
+      CHECK_FALSE(fs::exists(path));  // not written over what the other one is about to write, either
+    }
+    recorder.note(spec_of(16), kArch);
+    CHECK(read_manifest(path).specs == std::vector<Spec>{spec_of(4), spec_of(8), spec_of(16)});
+    const util::UniqueFd other(::open(dir.path().c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+    REQUIRE(::flock(other.get(), LOCK_EX) == 0);
+    recorder.note(spec_of(32), kArch);
+    CHECK(read_manifest(path).specs.size() == 3);
+  }
+  CHECK(read_manifest(path).specs.size() == 4);  // at the latest with its end
+  CHECK(warnings.all.empty());
 }
 
 TEST_CASE("A recording ends where a manifest does", "[record]") {
