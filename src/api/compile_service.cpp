@@ -39,7 +39,21 @@ struct CompileService::Request {
   std::string key_document;
   util::Digest digest{};
 
-  cache::Request for_cache() const { return {digest, key_document}; }
+  /// What launches and labels the kernel.
+  EntryMeta launch() const {
+    return {.kernel = specialized.program.kernel,
+            .entry = program.entry,
+            .target = to_string(program.arch),
+            .nvrtc = {},
+            .log = {},
+            .librt_version = {},
+            .block_threads = specialized.block_threads,
+            .shared_bytes = specialized.shared_bytes};
+  }
+  /// To be used while this lives.
+  cache::Request for_cache() const {
+    return {digest, key_document, [this](const cache::Entry& entry) { return contradiction(entry, launch()); }};
+  }
 };
 
 CompileService::CompileService(const Options& options)
@@ -134,20 +148,15 @@ bool CompileService::holds(const Specialized& specialized, const Arch& arch) {
 
 cache::Entry CompileService::compile(const Request& request) {
   jit::Compiled compiled = nvrtc().compile(request.program, sources());
-  const jit::Specialization& what = request.specialized.program;
-  const std::string target = to_string(request.program.arch);
-  log_(LogLevel::info, fmt::format("compiled {} for {} in {:.0f} ms", what.kernel, target, compiled.compile_ms));
+  EntryMeta meta = request.launch();
+  log_(LogLevel::info, fmt::format("compiled {} for {} in {:.0f} ms", meta.kernel, meta.target, compiled.compile_ms));
+  meta.nvrtc = identity().version;
+  meta.log = std::move(compiled.log);
+  meta.librt_version = version();
+  meta.compile_ms = compiled.compile_ms;
+  meta.created = seconds_since_epoch();
   return {.key_document = request.key_document,
-          .meta = write_meta({.kernel = what.kernel,
-                              .entry = request.program.entry,
-                              .target = target,
-                              .nvrtc = identity().version,
-                              .log = std::move(compiled.log),
-                              .librt_version = std::string(version()),
-                              .block_threads = request.specialized.block_threads,
-                              .shared_bytes = request.specialized.shared_bytes,
-                              .compile_ms = compiled.compile_ms,
-                              .created = seconds_since_epoch()}),
+          .meta = write_meta(meta),
           .cubin = std::move(compiled.cubin),
           .ptx = std::move(compiled.ptx),
           .source = request.program.source};

@@ -17,6 +17,8 @@ namespace {
 using nlohmann::json;
 
 constexpr int kMaxBlockThreads = 1024;
+constexpr double kMaxCompileMs = 1e9;
+constexpr std::int64_t kMaxCreated = 253402300799;  // the last second of the year 9999
 constexpr int kMaxSharedBytes = 232448;  // the largest opt-in shared memory of a block on any architecture so far
 
 [[noreturn]] void corrupt(const std::string& what) {
@@ -35,20 +37,32 @@ std::string text(const json& object, const char* name) {
   return value.get<std::string>();
 }
 
-int bounded(const json& object, const char* name, int low, int high) {
+template <class Integer>
+Integer bounded(const json& object, const char* name, Integer low, Integer high) {
   const json& value = member(object, name);
   if (!value.is_number_integer()) corrupt(fmt::format("meta: \"{}\" is not an integer", name));
   const auto number = value.get<std::int64_t>();
   if (number < low || number > high) {
     corrupt(fmt::format("meta: \"{}\" is {}, not within {}..{}", name, number, low, high));
   }
-  return static_cast<int>(number);
+  return static_cast<Integer>(number);
 }
 
-std::string key_document_target(const std::string& key_document) {
+/// Metadata repeats a part of the key document, for those who only look. Nothing that it says may be another thing.
+void check_key_document(const std::string& key_document, const EntryMeta& meta) {
   const json document = json::parse(key_document, nullptr, false);
   if (!document.is_object()) corrupt("the key document is not a JSON object");
-  return text(document, "target");
+  const auto check = [&](const char* pointer, const char* what, const std::string& said) {
+    const json::json_pointer place(pointer);
+    if (document.contains(place) && document.at(place) != json(said)) {
+      corrupt(fmt::format("meta and key document name different {}", what));
+    }
+  };
+  if (!document.contains("target")) corrupt("the key document has no \"target\"");
+  check("/target", "targets", meta.target);
+  check("/names/0", "entries", meta.entry);
+  check("/spec/kernel", "kernels", meta.kernel);
+  check("/compiler/version", "versions of NVRTC", meta.nvrtc);
 }
 
 std::string canonical_spec(const std::string& key_document) {
@@ -79,7 +93,7 @@ void check_ptx(const cache::Entry& entry, const EntryMeta& meta, const Arch& arc
 
 void check_entry(const cache::Entry& entry) {
   const EntryMeta meta = read_meta(entry.meta);
-  if (meta.target != key_document_target(entry.key_document)) corrupt("meta and key document name different targets");
+  check_key_document(entry.key_document, meta);
   const Arch arch = parse_arch(meta.target);
   if (arch.ptx_only != entry.cubin.empty()) {
     corrupt(fmt::format("an entry for {} {} a cubin", meta.target, arch.ptx_only ? "has" : "lacks"));
@@ -119,9 +133,10 @@ EntryMeta read_meta(const std::string& text_of_meta) {
   const json& milliseconds = member(object, "compile_ms");
   if (!milliseconds.is_number()) corrupt("meta: \"compile_ms\" is not a number");
   meta.compile_ms = milliseconds.get<double>();
-  const json& created = member(object, "created");
-  if (!created.is_number_integer()) corrupt("meta: \"created\" is not an integer");
-  meta.created = created.get<std::int64_t>();
+  if (!(meta.compile_ms >= 0 && meta.compile_ms <= kMaxCompileMs)) {
+    corrupt(fmt::format("meta: \"compile_ms\" is {}, not within 0..{}", meta.compile_ms, kMaxCompileMs));
+  }
+  meta.created = bounded<std::int64_t>(object, "created", 0, kMaxCreated);
   return meta;
 }
 
@@ -139,6 +154,23 @@ Artifact to_artifact(const util::Digest& key, cache::Entry entry, Origin origin)
           .shared_bytes = meta.shared_bytes,
           .origin = origin,
           .compile_ms = meta.compile_ms};
+}
+
+std::optional<std::string> contradiction(const cache::Entry& entry, const EntryMeta& expected) {
+  const EntryMeta meta = read_meta(entry.meta);
+  const auto differs = [](const char* name, const auto& there, const auto& given) {
+    return fmt::format("meta: \"{}\" is {}; the spec gives {}", name, there, given);
+  };
+  if (meta.kernel != expected.kernel) return differs("kernel", meta.kernel, expected.kernel);
+  if (meta.entry != expected.entry) return differs("entry", meta.entry, expected.entry);
+  if (meta.target != expected.target) return differs("target", meta.target, expected.target);
+  if (meta.block_threads != expected.block_threads) {
+    return differs("block_threads", meta.block_threads, expected.block_threads);
+  }
+  if (meta.shared_bytes != expected.shared_bytes) {
+    return differs("shared_bytes", meta.shared_bytes, expected.shared_bytes);
+  }
+  return std::nullopt;
 }
 
 std::optional<std::string> validate_entry(const cache::Entry& entry) {

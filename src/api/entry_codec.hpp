@@ -34,7 +34,13 @@ EntryMeta read_meta(const std::string& json);
 /// The entry must have passed validate_entry(), or be fresh.
 Artifact to_artifact(const util::Digest& key, cache::Entry entry, Origin origin);
 
-/// The callback of the store: meta, target, ELF machine, SM and entry symbol of the cubin, target and entry of the PTX.
+/// For a hit: what launches or labels a kernel and comes out of an entry must be what the request gives, whose kernel,
+/// entry, target, block_threads and shared_bytes `expected` has. Says what is not, or nothing. A right checksum does
+/// not tell: somebody wrote it who derived something else from the same spec.
+std::optional<std::string> contradiction(const cache::Entry& entry, const EntryMeta& expected);
+
+/// The callback of the store: meta and key document, target, ELF machine, SM and entry symbol of the cubin, target and
+/// entry of the PTX.
 std::optional<std::string> validate_entry(const cache::Entry& entry);
 
 }  // namespace librt::api

@@ -27,14 +27,28 @@ bool all_in(std::string_view text, std::string_view allowed) {
   return !text.empty() && text.find_first_not_of(allowed) == std::string_view::npos;
 }
 
-/// 0 or errno; that it exists already is not an error.
-int make_directories(IoOps& io, const std::string& path) {
-  if (io.mkdir(AT_FDCWD, path.c_str(), 0700) == 0 || errno == EEXIST) return 0;
-  if (errno != ENOENT) return errno;
+/// Makes a directory with these rights, whatever the umask. 0 or errno; one that exists is left as it is, and no error.
+/// A file system that has no rights to give leaves others: whether these will do is for checked() to say.
+int make_directory(IoOps& io, int parent, const std::string& name, mode_t mode) {
+  if (io.mkdir(parent, name.c_str(), mode) != 0) return errno == EEXIST ? 0 : errno;
+  struct stat status {};
+  if (::fstatat(parent, name.c_str(), &status, AT_SYMLINK_NOFOLLOW) != 0) return errno;
+  if ((status.st_mode & 0777) == mode) return 0;
+  // By name: a umask can take the owner's right to open it. Without /proc the C library cannot but follow links.
+  const mode_t rights = mode | (status.st_mode & S_ISGID);
+  if (::fchmodat(parent, name.c_str(), rights, AT_SYMLINK_NOFOLLOW) != 0 && errno == EOPNOTSUPP) {
+    static_cast<void>(::fchmodat(parent, name.c_str(), rights, 0));
+  }
+  return 0;
+}
+
+/// With all that lead to it, as make_directory().
+int make_directories(IoOps& io, const std::string& path, mode_t mode) {
+  const int error = make_directory(io, AT_FDCWD, path, mode);
   const std::size_t slash = path.find_last_of('/');
-  if (slash == std::string::npos || slash == 0) return ENOENT;
-  if (const int error = make_directories(io, path.substr(0, slash))) return error;
-  return io.mkdir(AT_FDCWD, path.c_str(), 0700) == 0 || errno == EEXIST ? 0 : errno;
+  if (error != ENOENT || slash == std::string::npos || slash == 0) return error;
+  if (const int above = make_directories(io, path.substr(0, slash), 0700)) return above;
+  return make_directory(io, AT_FDCWD, path, mode);
 }
 
 Problem open_problem(const std::string& path, int error) {
@@ -47,8 +61,12 @@ Problem open_problem(const std::string& path, int error) {
     case ENXIO:
       return {Trouble::untrusted, fmt::format("{} is not a regular file", path)};
     default:
-      return {Trouble::io, fmt::format("cannot open {}: {}", path, util::error_text(error))};
+      return {Trouble::io, fmt::format("cannot open {}: {}", path, util::error_text(error)), error};
   }
+}
+
+Problem create_problem(const std::string& path, int error) {
+  return {Trouble::io, fmt::format("cannot create {}: {}", path, util::error_text(error)), error};
 }
 
 Problem untrusted(const std::string& path, const std::string& reason) {
@@ -74,11 +92,24 @@ std::optional<Problem> check_file(const Directory& directory, int fd, const std:
   return std::nullopt;
 }
 
-/// What was just created for a group must not lose the group's rights to the umask.
-void widen(const Access& access, int fd, mode_t mode) {
+/// What was just created must not lose rights to the umask: neither its owner's nor, with Trust::shared, the group's.
+void set_rights(int fd, mode_t mode) {
   struct stat status {};
-  if (access.trust != Trust::shared || ::fstat(fd, &status) != 0) return;
-  static_cast<void>(::fchmod(fd, mode | (status.st_mode & S_ISGID)));
+  if (::fstat(fd, &status) == 0 && (status.st_mode & 0777) != mode) static_cast<void>(::fchmod(fd, mode));
+}
+
+/// Tells backup programs to leave a directory out, see https://bford.info/cachedir/, if it holds nothing yet: a
+/// directory with other things in it is somebody's data. Best effort.
+void tag_if_empty(const Directory& root) {
+  constexpr std::string_view kTag =
+      "Signature: 8a477f597d28d172789f06886806bc55\n"
+      "# This directory holds kernels compiled by librt. All of it can be deleted at any time.\n";
+  constexpr const char* kTagName = "CACHEDIR.TAG";
+  if (!list(root).empty()) return;
+  const util::UniqueFd fd = create_file(root, kTagName);
+  if (fd && write_all(root.io(), fd.get(), std::as_bytes(std::span(kTag))) != 0) {
+    root.io().unlink(root.fd.get(), kTagName);
+  }
 }
 
 }  // namespace
@@ -124,11 +155,8 @@ DirectoryResult open_root(const std::string& path, IfAbsent if_absent, const Acc
   IoOps& io = *access.io;
   util::UniqueFd fd(io.open(AT_FDCWD, path.c_str(), kFlags, 0));
   if (!fd && errno == ENOENT && if_absent == IfAbsent::create) {
-    if (const int error = make_directories(io, path)) {
-      return Problem{Trouble::io, fmt::format("cannot create {}: {}", path, util::error_text(error))};
-    }
+    if (const int error = make_directories(io, path, access.directory_mode())) return create_problem(path, error);
     fd = util::UniqueFd(io.open(AT_FDCWD, path.c_str(), kFlags, 0));
-    if (fd) widen(access, fd.get(), access.directory_mode());
   }
   if (!fd) return open_problem(path, errno);
   return checked(std::move(fd), path, access);
@@ -140,12 +168,10 @@ DirectoryResult open_below(const Directory& parent, const std::string& name, IfA
   std::string path = fmt::format("{}/{}", parent.path, name);
   util::UniqueFd fd(parent.io().open(parent.fd.get(), name.c_str(), kFlags, 0));
   if (!fd && errno == ENOENT && if_absent == IfAbsent::create) {
-    const bool made = parent.io().mkdir(parent.fd.get(), name.c_str(), access.directory_mode()) == 0;
-    if (!made && errno != EEXIST) {
-      return Problem{Trouble::io, fmt::format("cannot create {}: {}", path, util::error_text(errno))};
+    if (const int error = make_directory(parent.io(), parent.fd.get(), name, access.directory_mode())) {
+      return create_problem(path, error);
     }
     fd = util::UniqueFd(parent.io().open(parent.fd.get(), name.c_str(), kFlags, 0));
-    if (fd && made) widen(access, fd.get(), access.directory_mode());
   }
   if (fd) return checked(std::move(fd), std::move(path), access);
   // Linux says ENOTDIR for a symbolic link too where a directory is asked for.
@@ -159,7 +185,12 @@ DirectoryResult open_below(const DirectoryResult& parent, const std::string& nam
 }
 
 DirectoryResult open_format(const std::string& root, IfAbsent if_absent, const Access& access) {
-  return open_below(open_root(root, if_absent, access), kFormatDirectory, if_absent);
+  const DirectoryResult opened = open_root(root, if_absent, access);
+  DirectoryResult format = open_below(opened, kFormatDirectory, IfAbsent::report);
+  const auto* problem = std::get_if<Problem>(&format);
+  if (if_absent == IfAbsent::report || problem == nullptr || problem->kind != Trouble::absent) return format;
+  if (const auto* directory = std::get_if<Directory>(&opened)) tag_if_empty(*directory);
+  return open_below(opened, kFormatDirectory, IfAbsent::create);
 }
 
 DirectoryResult open_objects(const std::string& root, IfAbsent if_absent, const Access& access) {
@@ -186,7 +217,7 @@ util::UniqueFd create_file(const Directory& directory, const std::string& name) 
   const mode_t mode = directory.access.file_mode();
   util::UniqueFd fd(directory.io().open(directory.fd.get(), name.c_str(),
                                         O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, mode));
-  if (fd) widen(directory.access, fd.get(), mode);
+  if (fd) set_rights(fd.get(), mode);
   return fd;
 }
 
@@ -201,7 +232,7 @@ std::variant<util::UniqueFd, Problem> open_shared_file(const Directory& director
   if (!fd && errno == ENOENT) {
     fd = open(O_CREAT | O_EXCL);
     if (fd) {
-      widen(directory.access, fd.get(), directory.access.file_mode());
+      set_rights(fd.get(), directory.access.file_mode());
     } else if (errno == EEXIST) {
       fd = open(0);
     }

@@ -28,6 +28,7 @@ enum class Trouble {
 struct Problem {
   Trouble kind;
   std::string reason;  // names the path
+  int error = 0;       // errno, where a system call failed
 };
 
 /// The names in a store. Frozen: they are on the disks of users.
@@ -78,7 +79,7 @@ DirectoryResult open_root(const std::string& path, IfAbsent if_absent, const Acc
 DirectoryResult open_below(const Directory& parent, const std::string& name, IfAbsent if_absent);
 /// As open_below(), where `parent` may be a problem already.
 DirectoryResult open_below(const DirectoryResult& parent, const std::string& name, IfAbsent if_absent);
-/// The root's v1.
+/// The root's v1. One that is created in an empty root gets a CACHEDIR.TAG beside it.
 DirectoryResult open_format(const std::string& root, IfAbsent if_absent, const Access& access = {});
 /// The root's v1/objects.
 DirectoryResult open_objects(const std::string& root, IfAbsent if_absent, const Access& access = {});

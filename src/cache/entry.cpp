@@ -11,6 +11,8 @@
 #include <cstring>
 #include <string_view>
 
+#include "src/util/json_bounds.hpp"
+
 namespace librt::cache {
 namespace {
 
@@ -133,6 +135,12 @@ std::string read_table(Bytes file, std::array<Bytes, kSectionTypeEnd>& sections,
 std::vector<std::byte> encode_entry(const util::Digest& key, const Entry& entry) {
   if (entry.key_document.empty() || entry.meta.empty()) {
     throw Error(ErrorCode::invalid_argument, "a cache entry needs a key document and metadata; one of them is empty");
+  }
+  for (const std::string* text : {&entry.key_document, &entry.meta}) {
+    if (const std::string problem = util::json_problem(*text); !problem.empty()) {
+      throw Error(ErrorCode::invalid_argument, fmt::format("the {} of a cache entry {}",
+                                                           text == &entry.meta ? "metadata" : "key document", problem));
+    }
   }
   std::vector<Section> sections{{kKeyDocument, bytes_of(entry.key_document)},
                                 {kMeta, bytes_of(entry.meta)},

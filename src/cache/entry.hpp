@@ -26,8 +26,8 @@ struct Rejected {
 
 inline constexpr std::size_t kMaxEntryBytes = std::size_t{64} << 20;
 
-/// Little-endian; ends with a BLAKE2b-256 of all that precedes it. Throws Error(invalid_argument) above kMaxEntryBytes
-/// and without a key document or metadata.
+/// Little-endian; ends with a BLAKE2b-256 of all that precedes it. Throws Error(invalid_argument) above kMaxEntryBytes,
+/// without a key document or metadata, and where one of these is too large to be read again.
 std::vector<std::byte> encode_entry(const util::Digest& key, const Entry& entry);
 
 enum class Verify {

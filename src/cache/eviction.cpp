@@ -223,17 +223,23 @@ Collected Store::collect(const CollectOptions& options) {
   }
 }
 
-void Store::keep_bound() {
+std::uint64_t Store::keep_bound() {
   const bool waiting = over_bound_->exchange(false, std::memory_order_relaxed);
   const bool first = !swept_->exchange(true, std::memory_order_relaxed);
-  if (options_.max_bytes == 0 && !first) return;
+  if (options_.max_bytes == 0 && !first) return 0;
   // Other processes publish too, so that nothing less than a look at the directory tells its size.
   const bool exceeded = options_.max_bytes != 0 && take_inventory(root_, access()).bytes > options_.max_bytes;
-  if (!exceeded && !first) return;
+  if (!exceeded && !first) return 0;
   const Collected collected =
       collect({.max_bytes = options_.max_bytes, .lock_timeout = waiting ? kWaitForCollector : milliseconds{0}});
-  evicted_->fetch_add(collected.removed_entries, std::memory_order_relaxed);
   if (exceeded && !collected.done) over_bound_->store(true, std::memory_order_relaxed);
+  return collected.removed_entries;
+}
+
+std::uint64_t Store::make_room(std::uint64_t bytes) {
+  // Below the bound by what is about to come, so that the bound holds afterwards. It cannot be more than the bound.
+  const std::uint64_t rest = options_.max_bytes == 0 ? 0 : std::max(options_.max_bytes - bytes, std::uint64_t{1});
+  return collect({.max_bytes = rest, .lock_timeout = kWaitForCollector}).removed_entries;
 }
 
 }  // namespace librt::cache

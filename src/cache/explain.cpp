@@ -4,8 +4,10 @@
 #include <nlohmann/json.hpp>
 
 #include <algorithm>
-#include <set>
+#include <map>
 #include <utility>
+
+#include "src/util/json_bounds.hpp"
 
 namespace librt::cache {
 namespace {
@@ -27,10 +29,16 @@ bool is_table(const Json& value) {
          });
 }
 
+/// In the order of the rows; of rows with one name, the last. Not by one look-up a row, which are linear in these.
 Json as_object(const Json& table) {
-  Json object = Json::object();
-  for (const Json& row : table) object[row[0].get<std::string>()] = row[1];
-  return object;
+  std::map<std::string, std::size_t> last;
+  for (std::size_t i = 0; i < table.size(); ++i) last[table[i][0].get<std::string>()] = i;
+  Json::object_t members;
+  for (std::size_t i = 0; i < table.size(); ++i) {
+    const auto& name = table[i][0].get_ref<const std::string&>();
+    if (last[name] == i) members.push_back({name, table[i][1]});
+  }
+  return members;
 }
 
 /// The items of `value` that `other` does not have.
@@ -91,11 +99,20 @@ std::string shortened(const std::string& value) {
   return value.size() <= kShortValue ? value : value.substr(0, kShortValue - 3) + "...";
 }
 
+/// Keeps the order of the fields, whose parser looks through all before each: of those that are too many to be librt's,
+/// not the order, but the time. Nothing within bounds: null.
+Json parse(std::string_view text) {
+  constexpr std::size_t kSurelyQuick = 1 << 14;
+  if (!util::json_problem(text).empty()) return {};
+  return text.size() <= kSurelyQuick ? Json::parse(text, nullptr, false)
+                                     : Json(nlohmann::json::parse(text, nullptr, false));
+}
+
 }  // namespace
 
 std::vector<Difference> differences(std::string_view wanted, std::string_view found) {
-  const Json left = Json::parse(wanted, nullptr, false);
-  const Json right = Json::parse(found, nullptr, false);
+  const Json left = parse(wanted);
+  const Json right = parse(found);
   std::vector<Difference> result;
   if (left.is_object() && right.is_object()) {
     compare_members(left, right, result, [](const std::string& member) { return member; });
@@ -120,6 +137,7 @@ std::optional<Nearest> nearest_entry(std::span<const Store* const> stores, std::
 
 std::string in_words(const std::optional<Nearest>& nearest) {
   if (!nearest) return "there is no entry at all";
+  if (nearest->differences.empty()) return "the entry that is there cannot be used: the log says why";
   std::string text = fmt::format("the nearest entry, {}, differs in", nearest->key.substr(0, 12));
   const std::size_t shown = std::min(nearest->differences.size(), kDifferencesInWords);
   for (std::size_t i = 0; i < shown; ++i) {

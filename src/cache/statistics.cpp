@@ -9,11 +9,13 @@
 #include <cstdlib>
 #include <exception>
 #include <mutex>
+#include <optional>
 #include <set>
 #include <utility>
 #include <variant>
 
 #include "src/cache/key_lock.hpp"
+#include "src/util/json_bounds.hpp"
 
 namespace librt::cache {
 namespace {
@@ -39,13 +41,22 @@ std::string bucket_name(unsigned bucket) {
   return fmt::format("{:02x}.json", bucket);
 }
 
-/// What cannot be read counts as nothing.
-json read_bucket(IoOps& io, int fd) {
+/// What is in a bucket, or an object without anything.
+json parse_bucket(std::string_view text) {
+  json object = util::json_problem(text).empty() ? json::parse(text, nullptr, false) : json();
+  return object.is_object() ? object : json::object();
+}
+
+std::optional<std::string> read_bucket(IoOps& io, int fd) {
   std::string text(kFileBytes, '\0');
   std::size_t got = 0;
-  if (read_all(io, fd, std::as_writable_bytes(std::span(text)), got) != 0) return json::object();
-  json object = json::parse(text.begin(), text.begin() + static_cast<std::ptrdiff_t>(got), nullptr, false);
-  return object.is_object() ? object : json::object();
+  if (read_all(io, fd, std::as_writable_bytes(std::span(text)), got) != 0) return std::nullopt;
+  text.resize(got);
+  return text;
+}
+
+bool write_bucket(IoOps& io, int fd, const std::string& text) {
+  return ::lseek(fd, 0, SEEK_SET) == 0 && write_all(io, fd, std::as_bytes(std::span(text))) == 0;
 }
 
 std::uint64_t number_in(const json& object, std::string_view name) {
@@ -59,19 +70,33 @@ bool add_to_bucket(const std::string& root, const Access& access, const Counts& 
   if (!std::holds_alternative<Directory>(directory)) return false;
   const auto bucket = static_cast<unsigned>(::getpid()) % kBuckets;
   const LockResult held = lock_file(std::get<Directory>(directory), bucket_name(bucket), kLockTimeout);
-  if (!held.lock) return false;
-  json object = read_bucket(*access.io, held.lock->fd());
+  if (held.busy) return false;
+  util::UniqueFd unlocked;
+  if (!held.lock) {
+    // A file system without locks: two processes that share a bucket and write at once may lose a number.
+    auto opened = open_shared_file(std::get<Directory>(directory), bucket_name(bucket));
+    if (!std::holds_alternative<util::UniqueFd>(opened)) return false;
+    unlocked = std::get<util::UniqueFd>(std::move(opened));
+  }
+  IoOps& io = *access.io;
+  const int fd = held.lock ? held.lock->fd() : unlocked.get();
+  const std::optional<std::string> before = read_bucket(io, fd);
+  if (!before) return false;
+  const json known = parse_bucket(*before);
+  json object;  // of what is known alone: whatever else stood there
   for_each_counter([&](Counter counter) {
     const std::string name(name_of(counter));
-    object[name] = number_in(object, name) + more[counter];
+    object[name] = number_in(known, name) + more[counter];
   });
-  if (number_in(object, "since") == 0) object["since"] = static_cast<std::uint64_t>(access.io->now());
+  const std::uint64_t since = number_in(known, "since");
+  object["since"] = since == 0 ? static_cast<std::uint64_t>(io.now()) : since;
   std::string text = object.dump();
-  if (text.size() >= kFileBytes) return false;
   text.resize(kFileBytes - 1, ' ');
   text += '\n';
-  if (::lseek(held.lock->fd(), 0, SEEK_SET) != 0) return false;
-  return write_all(*access.io, held.lock->fd(), std::as_bytes(std::span(text))) == 0;
+  if (write_bucket(io, fd, text)) return true;
+  // A limit let a part of it through: what stood there comes back.
+  static_cast<void>(write_bucket(io, fd, *before) && ::ftruncate(fd, static_cast<off_t>(before->size())) == 0);
+  return false;
 }
 
 /// All that may have something to flush when the process exits.
@@ -171,17 +196,16 @@ Totals read_totals(const std::string& root, const Access& access) {
       open_below(open_format(root, IfAbsent::report, access), kStatisticsDirectory, IfAbsent::report);
   if (!std::holds_alternative<Directory>(directory)) return totals;
   for (unsigned bucket = 0; bucket < kBuckets; ++bucket) {
-    json object;
+    json object = json::object();
     // Twice, since a reader takes no lock and may meet a write.
-    for (int attempt = 0; attempt < 2 && !object.is_object(); ++attempt) {
+    for (int attempt = 0; attempt < 2 && object.empty(); ++attempt) {
       struct stat status {};
       const FileResult file = read_trusted(std::get<Directory>(directory), bucket_name(bucket), kFileBytes, status);
       const auto* contents = std::get_if<FileContents>(&file);
       if (contents == nullptr) break;
       const std::string_view text(reinterpret_cast<const char*>(contents->bytes.data()), contents->bytes.size());
-      object = json::parse(text, nullptr, false);
+      object = parse_bucket(text);
     }
-    if (!object.is_object()) continue;
     for_each_counter([&](Counter counter) { totals.counts[counter] += number_in(object, name_of(counter)); });
     const auto since = static_cast<std::int64_t>(number_in(object, "since"));
     if (since != 0 && (totals.since == 0 || since < totals.since)) totals.since = since;

@@ -24,33 +24,29 @@ void touch_if_old(IoOps& io, const FileContents& file) {
   static_cast<void>(::futimens(file.fd.get(), nullptr));  // somebody else's file or a read-only mount: no matter
 }
 
-/// Tells backup programs to leave a directory out, see https://bford.info/cachedir/, if it holds nothing yet: a
-/// directory with other things in it is somebody's data. Best effort.
-void tag_if_new(const Directory& root) {
-  constexpr std::string_view kTag =
-      "Signature: 8a477f597d28d172789f06886806bc55\n"
-      "# This directory holds kernels compiled by librt. All of it can be deleted at any time.\n";
-  if (std::holds_alternative<Directory>(open_below(root, kFormatDirectory, IfAbsent::report))) return;
-  if (!list(root).empty()) return;
-  const util::UniqueFd fd = create_file(root, "CACHEDIR.TAG");
-  if (fd) static_cast<void>(write_all(root.io(), fd.get(), std::as_bytes(std::span(kTag))));
+/// Room that a collection may make.
+bool is_full(const Problem& problem) {
+  return problem.error == ENOSPC || problem.error == EDQUOT;
 }
 
 /// Why the entry is not there now, or nothing.
-std::optional<std::string> write_entry(const Directory& temporaries, const Directory& shard, const std::string& name,
-                                       std::span<const std::byte> bytes, bool fsync) {
+std::optional<Problem> write_entry(const Directory& temporaries, const Directory& shard, const std::string& name,
+                                   std::span<const std::byte> bytes, bool fsync) {
   IoOps& io = temporaries.io();
   const std::string temporary = util::temporary_name();
   const util::UniqueFd fd = create_file(temporaries, temporary);
-  if (!fd) return fmt::format("cannot create a file in {}: {}", temporaries.path, util::error_text(errno));
-  std::optional<std::string> problem;
+  const auto problem_of = [](const char* what, const Directory& where, int error) -> std::optional<Problem> {
+    return Problem{Trouble::io, fmt::format("cannot {} {}: {}", what, where.path, util::error_text(error)), error};
+  };
+  if (!fd) return problem_of("create a file in", temporaries, errno);
+  std::optional<Problem> problem;
   if (const int error = write_all(io, fd.get(), bytes)) {
-    problem = fmt::format("cannot write in {}: {}", temporaries.path, util::error_text(error));
+    problem = problem_of("write in", temporaries, error);
   } else if (fsync && io.fsync(fd.get()) != 0) {
     // Without it a crash of the machine could leave the name with no bytes behind it.
-    problem = fmt::format("cannot sync in {}: {}", temporaries.path, util::error_text(errno));
+    problem = problem_of("sync in", temporaries, errno);
   } else if (io.rename(temporaries.fd.get(), temporary.c_str(), shard.fd.get(), name.c_str()) != 0) {
-    problem = fmt::format("cannot rename into {}: {}", shard.path, util::error_text(errno));
+    problem = problem_of("rename into", shard, errno);
   }
   if (problem) io.unlink(temporaries.fd.get(), temporary.c_str());
   return problem;
@@ -73,7 +69,6 @@ Store::Store(std::string root, util::Log log, Validate validate, StoreOptions op
       validate_(std::move(validate)),
       options_(options),
       warnings_(std::make_shared<Warnings>()),
-      evicted_(std::make_shared<std::atomic<std::uint64_t>>(0)),
       over_bound_(std::make_shared<std::atomic<bool>>(false)),
       swept_(std::make_shared<std::atomic<bool>>(false)) {}
 
@@ -82,16 +77,16 @@ std::string Store::path_of(const util::Digest& key) const {
   return fmt::format("{}/{}/{}/{}/{}", root_, kFormatDirectory, kObjectsDirectory, name.shard, name.file);
 }
 
-Found Store::find(const util::Digest& key, std::string_view key_document) {
+Found Store::find(const util::Digest& key, std::string_view key_document, const Validate& expected) {
   try {
-    return find_file(key, key_document);
+    return find_file(key, key_document, expected);
   } catch (const std::exception& error) {
     warn_once(error.what(), fmt::format("the kernel cache in {} could not be read: {}", root_, error.what()));
     return {};
   }
 }
 
-Found Store::find_file(const util::Digest& key, std::string_view key_document) {
+Found Store::find_file(const util::Digest& key, std::string_view key_document, const Validate& expected) {
   const EntryName name = entry_name(key);
   const auto refuse = [this](const Problem& problem) -> Found {
     if (problem.kind == Trouble::absent) return {};
@@ -114,7 +109,7 @@ Found Store::find_file(const util::Digest& key, std::string_view key_document) {
   } else {
     const FileContents& contents = std::get<FileContents>(file);
     auto decoded = decode_entry(contents.bytes, key, options_.verify);
-    damage = unusable(decoded, validate_, key_document);
+    damage = unusable(decoded, validate_, key_document, expected);
     if (damage.empty()) {
       if (options_.writable) touch_if_old(directory.io(), contents);
       return {.entry = std::get<Entry>(std::move(decoded))};
@@ -130,40 +125,44 @@ Found Store::find_file(const util::Digest& key, std::string_view key_document) {
   return {.corrupt = std::move(damage)};
 }
 
-bool Store::publish(const util::Digest& key, const Entry& entry) {
+PublishResult Store::publish(const util::Digest& key, const Entry& entry) {
+  PublishResult result;
   std::string reason;
   try {
-    const auto problem = publish_file(key, entry);
-    if (!problem) {
-      keep_bound();
-      return true;
+    const std::vector<std::byte> bytes = encode_entry(key, entry);
+    // What the last publish could not trim comes first, so that no process is ever more than one entry above the bound.
+    if (options_.writable && over_bound_->load(std::memory_order_relaxed)) result.evicted += keep_bound();
+    auto problem = publish_file(key, bytes);
+    if (problem && is_full(*problem)) {
+      result.evicted += make_room(bytes.size());
+      problem = publish_file(key, bytes);
     }
-    reason = *problem;
+    if (!problem) {
+      result.kept = true;
+      result.evicted += keep_bound();
+      return result;
+    }
+    reason = problem->reason;
   } catch (const std::exception& error) {
     reason = error.what();
   }
   warn_once(reason, fmt::format("a compiled kernel could not be kept in the cache: {}", reason));
-  return false;
+  return result;
 }
 
-std::optional<std::string> Store::publish_file(const util::Digest& key, const Entry& entry) {
-  if (!options_.writable) return fmt::format("{} is read-only", root_);
-  const std::vector<std::byte> bytes = encode_entry(key, entry);
+std::optional<Problem> Store::publish_file(const util::Digest& key, std::span<const std::byte> bytes) {
+  if (!options_.writable) return Problem{Trouble::io, fmt::format("{} is read-only", root_)};
   if (options_.max_bytes != 0 && bytes.size() > options_.max_bytes) {
-    return fmt::format("it has {} bytes, more than the whole cache may have ({})", bytes.size(), options_.max_bytes);
+    return Problem{Trouble::io, fmt::format("it has {} bytes, more than the whole cache may have ({})", bytes.size(),
+                                            options_.max_bytes)};
   }
-  // What the last publish could not trim comes first, so that no process is ever more than one entry above the bound.
-  if (over_bound_->load(std::memory_order_relaxed)) keep_bound();
-
-  const DirectoryResult root = open_root(root_, IfAbsent::create, access());
-  if (const auto* directory = std::get_if<Directory>(&root)) tag_if_new(*directory);
   const EntryName name = entry_name(key);
-  const DirectoryResult format = open_below(root, kFormatDirectory, IfAbsent::create);
+  const DirectoryResult format = open_format(root_, IfAbsent::create, access());
   const DirectoryResult temporaries = open_below(format, kTemporaryDirectory, IfAbsent::create);
   const DirectoryResult shard =
       open_below(open_below(format, kObjectsDirectory, IfAbsent::create), name.shard, IfAbsent::create);
   for (const DirectoryResult* directory : {&temporaries, &shard}) {
-    if (const auto* problem = std::get_if<Problem>(directory)) return problem->reason;
+    if (const auto* problem = std::get_if<Problem>(directory)) return *problem;
   }
   return write_entry(std::get<Directory>(temporaries), std::get<Directory>(shard), name.file, bytes, options_.fsync);
 }

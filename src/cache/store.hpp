@@ -8,6 +8,7 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -72,6 +73,14 @@ struct Collected {
   std::vector<std::string> removed_keys{};
 };
 
+/// True if the entry is on disk.
+struct PublishResult {
+  bool kept = false;
+  std::uint64_t evicted = 0;  // entries that this publish removed, to keep the bound or on a full disk
+
+  explicit operator bool() const noexcept { return kept; }
+};
+
 /// What clear() and repair() did.
 struct Removed {
   std::size_t entries = 0;
@@ -89,11 +98,12 @@ class Store {
 
   /// Reads, verifies, compares the whole key document. An unusable entry is removed (unless another process replaced it
   /// meanwhile), logged and reported. On success the file's mtime becomes now if it is older than an hour.
-  Found find(const util::Digest& key, std::string_view key_document);
+  /// What `expected` says of an entry counts as what the store's own validation says.
+  Found find(const util::Digest& key, std::string_view key_document, const Validate& expected = {});
 
-  /// Temporary file, fsync, rename; then collect() if the bound is exceeded. False if the entry could not be written;
-  /// the reason is logged once per reason.
-  bool publish(const util::Digest& key, const Entry& entry);
+  /// Temporary file, fsync, rename; then collect() if the bound is exceeded. Where the disk is full, collect() comes
+  /// first, and writing is tried once more. Why an entry could not be written is logged, once per reason.
+  PublishResult publish(const util::Digest& key, const Entry& entry);
 
   /// Waits for the process that makes this key, if there is one. Without a lock the caller goes on all the same.
   LockResult lock(const util::Digest& key, std::chrono::milliseconds timeout);
@@ -125,20 +135,20 @@ class Store {
   /// Removes all entries (regular files with an entry's name) and temporary files and nothing else.
   Removed clear();
 
-  /// Entries that collect() removed after a publish of this Store.
-  std::uint64_t evicted() const noexcept { return evicted_->load(std::memory_order_relaxed); }
-
   /// Where an entry with this key lies.
   std::string path_of(const util::Digest& key) const;
 
  private:
   class Warnings;
 
-  Found find_file(const util::Digest& key, std::string_view key_document);
+  Found find_file(const util::Digest& key, std::string_view key_document, const Validate& expected);
   void visit_shard(const Directory& shard, const std::string& shard_name, const std::vector<std::string>& names,
                    const Visitor& visitor) const;
-  std::optional<std::string> publish_file(const util::Digest& key, const Entry& entry);
-  void keep_bound();
+  std::optional<Problem> publish_file(const util::Digest& key, std::span<const std::byte> bytes);
+  /// After a publish. Returns how many entries were removed.
+  std::uint64_t keep_bound();
+  /// Before an entry of so many bytes, on a full disk. Returns how many entries were removed.
+  std::uint64_t make_room(std::uint64_t bytes);
   /// Reading and publishing meet the same problem: it is said once for both.
   void warn_once(const std::string& reason, const std::string& message) noexcept;
 
@@ -147,7 +157,6 @@ class Store {
   Validate validate_;
   StoreOptions options_;
   std::shared_ptr<Warnings> warnings_;
-  std::shared_ptr<std::atomic<std::uint64_t>> evicted_;
   std::shared_ptr<std::atomic<bool>> over_bound_;  // the last keep_bound() found another collector at work
   std::shared_ptr<std::atomic<bool>> swept_;       // each process looks once for what killed ones left
 };

@@ -29,7 +29,7 @@ Tiers::Tiers(TiersOptions options, util::Log log, Validate validate) : options_(
 }
 
 std::optional<Entry> Tiers::find_in(Store& store, const Request& request) {
-  Found found = store.find(request.key, request.key_document);
+  Found found = store.find(request.key, request.key_document, request.expected);
   if (found.corrupt) statistics_->add(Counter::corrupt);
   if (found.untrusted) statistics_->add(Counter::untrusted);
   return std::move(found.entry);
@@ -90,9 +90,9 @@ Entry Tiers::make_and_publish(const Request& request, const Make& make) {
   statistics_->add(Counter::compiled);
   statistics_->add(Counter::compile_ms, milliseconds_since(begin));
   if (own_ && options_.mode == CacheMode::rw) {
-    const std::uint64_t evicted = own_->evicted();
-    if (!own_->publish(request.key, *made)) statistics_->add(Counter::publish_failed);
-    statistics_->add(Counter::evicted, own_->evicted() - evicted);
+    const PublishResult published = own_->publish(request.key, *made);
+    if (!published) statistics_->add(Counter::publish_failed);
+    statistics_->add(Counter::evicted, published.evicted);
     // A process that is killed later loses its hits from the sum, not its compiles.
     statistics_->flush();
     if (!options_.own_bytes) made = own_->find(request.key, request.key_document).entry.value();
@@ -101,9 +101,9 @@ Entry Tiers::make_and_publish(const Request& request, const Make& make) {
 }
 
 bool Tiers::holds(const Request& request) {
-  if (own_ && own_->find(request.key, request.key_document).entry) return true;
+  if (own_ && own_->find(request.key, request.key_document, request.expected).entry) return true;
   for (Store& store : read_only_) {
-    if (store.find(request.key, request.key_document).entry) return true;
+    if (store.find(request.key, request.key_document, request.expected).entry) return true;
   }
   return false;
 }

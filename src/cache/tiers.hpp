@@ -30,6 +30,7 @@ struct TiersOptions {
 struct Request {
   util::Digest key{};
   std::string_view key_document{};
+  Validate expected{};  // what an entry from disk must agree with beside its key document
 };
 
 struct Fetched {

@@ -11,8 +11,9 @@
 
 namespace librt::cache {
 
-/// Why the entry may not be used; empty if it may. Without `key_document` any will do.
+/// Why the entry may not be used; empty if it may. Without `key_document` any will do. Either callback may be empty.
+/// Before they are asked, size and nesting of the key document and of the metadata are within bounds.
 std::string unusable(const std::variant<Entry, Rejected>& decoded, const Validate& validate,
-                     std::optional<std::string_view> key_document);
+                     std::optional<std::string_view> key_document, const Validate& expected = {});
 
 }  // namespace librt::cache

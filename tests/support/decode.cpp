@@ -110,6 +110,7 @@ Options virtual_options(const std::string& device) {
   Options options;
   options.device = device;
   options.cache_dir = LIBRT_TEST_CACHE_DIR;
+  if (options.cache_dir.empty()) options.cache_dir = Options::from_env().cache_dir;  // on another machine
   options.log_level = LogLevel::error;
   return options;
 }

@@ -3,11 +3,14 @@
 
 #include <catch2/catch.hpp>
 #include <fcntl.h>
+#include <nlohmann/json.hpp>
 #include <sys/stat.h>
 
 #include <filesystem>
+#include <map>
 #include <set>
 
+#include "src/cache/entry.hpp"
 #include "src/jit/program.hpp"
 #include "src/util/files.hpp"
 #include "src/util/hash.hpp"
@@ -117,6 +120,55 @@ TEST_CASE("F21 key sensitivity", "[cache][fault]") {
   same(with_program([](jit::Program& p) { std::erase(p.options, "-no-cache"); }));
   same(with_identity([](jit::NvrtcIdentity& i) { i.path = "/elsewhere/libnvrtc.so"; }));
   same(with_identity([](jit::NvrtcIdentity& i) { i.builtins_path = "/elsewhere"; }));
+}
+
+TEST_CASE("F28 an entry that would launch or label another thing than its spec says", "[cache][fault]") {
+  const TempDir dir;
+  Options options = options_in(dir);
+  const Artifact artifact = Runtime(options).compile(kSpec, kPtx);
+  const std::string path = cache_list(options).at(0).path;
+  util::Digest key{};
+  REQUIRE(util::from_hex(artifact.key, key));
+  const auto sound = std::get<cache::Entry>(cache::decode_entry(util::read_file(path, 64 << 20), key));
+  const auto plant = [&](const char* member, const nlohmann::json& value) {
+    cache::Entry entry = sound;
+    auto meta = nlohmann::json::parse(entry.meta);
+    REQUIRE(meta.at(member) != value);
+    meta[member] = value;
+    entry.meta = meta.dump();
+    util::write_file(path, cache::encode_entry(key, entry));
+  };
+  // What its own key document does not tell is sound to whoever only looks, and is no hit.
+  for (const auto& [member, value] : std::map<std::string, nlohmann::json>{{"block_threads", 64},
+                                                                           {"shared_bytes", 0},
+                                                                           {"kernel", "mla_decode"},
+                                                                           {"entry", "librt_mla_decode"},
+                                                                           {"target", "compute_90"},
+                                                                           {"nvrtc", "1.2"},
+                                                                           {"created", -1},
+                                                                           {"compile_ms", 1e300}}) {
+    CAPTURE(member);
+    const bool launches = member == "block_threads" || member == "shared_bytes";
+    plant(member.c_str(), value);
+    CHECK(cache_verify(options).at(0).finding == (launches ? CacheFinding::ok : CacheFinding::corrupt));
+    options.cache_mode = CacheMode::only;
+    const auto refused = test::thrown_by([&] { Runtime(options).compile(kSpec, kPtx); });
+    REQUIRE(refused);
+    CHECK(refused->code == ErrorCode::not_cached);
+    CHECK_THAT(refused->what, Catch::EndsWith(launches ? "cannot be used: the log says why" : "no entry at all"));
+    options.cache_mode = CacheMode::ro;
+    CHECK(Runtime(options).compile(kSpec, kPtx).origin == Origin::compiled);
+    CHECK_FALSE(Runtime(options).explain(kSpec, kPtx).cached);
+    REQUIRE(fs::exists(path));
+    options.cache_mode = CacheMode::rw;
+    Runtime rt(options);
+    const Artifact again = rt.compile(kSpec, kPtx);
+    CHECK(again.origin == Origin::compiled);
+    CHECK(again.block_threads == artifact.block_threads);
+    CHECK(again.shared_bytes == artifact.shared_bytes);
+    CHECK(rt.stats().corrupt == 1);
+    CHECK(Runtime(options).compile(kSpec, kPtx).origin == Origin::disk);
+  }
 }
 
 TEST_CASE("F23 an entry for another architecture under the right key", "[cache][fault]") {

@@ -29,6 +29,7 @@ struct IoHooks : cache::IoOps {
   std::function<ssize_t(int, const void*, std::size_t)> on_write;
   std::function<int(int)> on_fsync;
   std::function<int(int, const char*, int, const char*)> on_rename;
+  std::function<int(int, const char*)> on_unlink;
   std::function<int(int, struct stat*)> on_fstat;
   std::function<int(int, int)> on_flock;
   std::function<void(std::chrono::milliseconds)> on_sleep;
@@ -46,6 +47,9 @@ struct IoHooks : cache::IoOps {
   int rename(int from_directory, const char* from, int to_directory, const char* to) override {
     return on_rename ? on_rename(from_directory, from, to_directory, to)
                      : real.rename(from_directory, from, to_directory, to);
+  }
+  int unlink(int directory, const char* name) override {
+    return on_unlink ? on_unlink(directory, name) : real.unlink(directory, name);
   }
   int fstat(int fd, struct stat* status) override { return on_fstat ? on_fstat(fd, status) : real.fstat(fd, status); }
   int flock(int fd, int operation) override { return on_flock ? on_flock(fd, operation) : real.flock(fd, operation); }

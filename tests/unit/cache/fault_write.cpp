@@ -6,6 +6,7 @@
 
 #include <cerrno>
 
+#include "src/util/files.hpp"
 #include "tests/unit/cache/fault_support.hpp"
 
 using namespace librt;
@@ -175,6 +176,151 @@ TEST_CASE("F03 a full tmpfs", "[cache][fault]") {
     for (const cache::StoredFile& file : fixture.scan()) CHECK(file.finding == cache::Finding::ok);
   }
   CHECK(::umount(fixture.root.c_str()) == 0);
+}
+
+TEST_CASE("F03 a disk that is full is collected once, and writing tried once more", "[cache][fault]") {
+  FaultFixture fixture;
+  FakeCompiler compiler;
+  for (int number = 0; number < 5; ++number) {
+    const FakeRequest request(number);
+    fixture.open()->get(request.request(), compiler.of(request));
+  }
+  const auto bytes = [&] {
+    std::uintmax_t sum = 0;
+    for (const auto& item : fs::recursive_directory_iterator(fixture.root + "/v1/objects")) {
+      if (item.is_regular_file()) sum += item.file_size();
+    }
+    return sum;
+  };
+  const std::uintmax_t disk = bytes();
+  int attempts = 0;
+  fixture.io.on_write = [&](int fd, const void* from, std::size_t size) -> ssize_t {
+    if (size < 20000) return fixture.io.real.write(fd, from, size);
+    ++attempts;
+    return bytes() + size > disk ? fail_with(ENOSPC) : fixture.io.real.write(fd, from, size);
+  };
+  cache::TiersOptions options = fixture.options();
+  options.store.max_bytes = disk * 2 / 3;  // which other settings were above
+  const FakeRequest next(7);
+  {
+    const auto cache = fixture.open(options);
+    cache->get(next.request(), compiler.of(next));
+    CHECK(attempts == 2);
+    CHECK(cache->statistics().counts()[cache::Counter::publish_failed] == 0);
+    CHECK(cache->statistics().counts()[cache::Counter::evicted] == 6 - fixture.files_in("objects"));
+  }
+  CHECK(fixture.warnings.empty());
+  CHECK(bytes() <= options.store.max_bytes);
+  CHECK(fixture.open()->get(next.request(), compiler.of(next)).origin == Origin::disk);
+
+  // Where that makes no room, it is not tried for ever.
+  attempts = 0;
+  fixture.io.on_write = [&](int fd, const void* from, std::size_t size) -> ssize_t {
+    if (size < 20000) return fixture.io.real.write(fd, from, size);
+    ++attempts;
+    return fail_with(EDQUOT);
+  };
+  const FakeRequest last(8);
+  CHECK(last.is(*fixture.open(options)->get(last.request(), compiler.of(last)).value));
+  CHECK(attempts == 2);
+  CHECK(fixture.warnings.size() == 1);
+}
+
+TEST_CASE("an entry that is removed to keep the bound is counted once", "[cache][fault][statistics]") {
+  FaultFixture fixture;
+  FakeCompiler compiler;
+  cache::TiersOptions options = fixture.options();
+  options.store.max_bytes = 50000;  // two
+  const auto cache = fixture.open(options);
+  std::uint64_t published = 0;
+  const auto get = [&](int number) {
+    const FakeRequest request(number);
+    cache->get(request.request(), compiler.of(request));
+    ++published;
+  };
+  for (int number = 0; number < 3; ++number) get(number);
+  // Another thread publishes, and removes, in the middle of a publish.
+  fixture.io.on_rename = [&](int from_directory, const char* from, int to_directory, const char* to) {
+    fixture.io.on_rename = nullptr;
+    get(100);
+    return fixture.io.real.rename(from_directory, from, to_directory, to);
+  };
+  get(3);
+  CHECK(cache->statistics().counts()[cache::Counter::evicted] == published - fixture.files_in("objects"));
+}
+
+TEST_CASE("a directory that is made has the rights that it should have, whatever the umask", "[cache][fault]") {
+  const mode_t mask = GENERATE(mode_t{0177}, mode_t{0277}, mode_t{0777}, mode_t{0});
+  const bool shared = GENERATE(false, true);
+  CAPTURE(mask, shared);
+  FaultFixture fixture;
+  fixture.root = fixture.directory / "made/on/the/way";
+  REQUIRE(::chmod(fixture.directory.path().c_str(), 0777) == 0);
+  const FakeRequest request(1);
+  const auto origin = [&](mode_t mask_of_it) {
+    return in_child([&] {
+      // Root may enter whatever there is.
+      if (::geteuid() == 0 && (::setgid(4001) != 0 || ::setuid(4001) != 0)) return 98;
+      ::umask(mask_of_it);
+      cache::TiersOptions options = fixture.options();
+      options.store.trust = shared ? cache::Trust::shared : cache::Trust::own;
+      FakeCompiler compiler;
+      const auto cache = fixture.open(options);
+      const Origin got = cache->get(request.request(), compiler.of(request)).origin;
+      cache->statistics().flush();
+      return fixture.warnings.empty() ? static_cast<int>(got) : 97;
+    });
+  };
+  CHECK(origin(mask) == static_cast<int>(Origin::compiled));
+  CHECK(origin(022) == static_cast<int>(Origin::disk));
+  std::size_t directories = 0;
+  for (const auto& item : fs::recursive_directory_iterator(fixture.directory / "made")) {
+    CAPTURE(item.path());
+    struct stat status {};
+    REQUIRE(::stat(item.path().c_str(), &status) == 0);
+    const bool below = item.path().string().size() >= fixture.root.size();
+    directories += item.is_directory();
+    CHECK((status.st_mode & 0777) == (item.is_directory() ? (shared && below ? 0770 : 0700) : (shared ? 0660 : 0600)));
+  }
+  CHECK(directories == 9);  // on, the, way; v1, objects, its shard, tmp, locks, stats
+}
+
+TEST_CASE("a new cache is marked as one, whichever of its directories comes first", "[cache][fault]") {
+  FaultFixture fixture;
+  const FakeRequest request(1);
+  FakeCompiler compiler;
+  fixture.open()->get(request.request(), compiler.of(request));  // the lock's
+  CHECK(util::read_text_file(fixture.root + "/CACHEDIR.TAG", 1000)
+            .starts_with("Signature: 8a477f597d28d172789f06886806bc55\n"));
+  // What a user removes stays away.
+  fs::remove(fixture.root + "/CACHEDIR.TAG");
+  const FakeRequest next(2);
+  fixture.open()->get(next.request(), compiler.of(next));
+  CHECK_FALSE(fs::exists(fixture.root + "/CACHEDIR.TAG"));
+}
+
+TEST_CASE("what a read-only file system keeps from being removed is said", "[cache][fault]") {
+  FaultFixture fixture;
+  const FakeRequest request(1), damaged(2);
+  FakeCompiler compiler;
+  for (const FakeRequest* each : {&request, &damaged}) fixture.open()->get(each->request(), compiler.of(*each));
+  put(fixture.path_of(damaged), {});
+  fixture.io.on_unlink = [](int, const char*) { return fail_with(EROFS); };
+  cache::Store store(fixture.root, fixture.log(), {}, {.io = &fixture.io});
+  const auto says_so = [&](const std::string& problem) {
+    CHECK_THAT(problem, Catch::Contains("cannot remove " + fixture.root) && Catch::Contains("Read-only file system"));
+  };
+  says_so(store.clear().problem);
+  CHECK(store.clear().entries == 0);
+  says_so(store.repair().problem);
+  const cache::Collected collected = store.collect({.max_bytes = 1});
+  CHECK(collected.done);
+  CHECK(collected.removed_entries == 0);
+  says_so(collected.problem);
+  CHECK(store.collect({.max_bytes = 0}).problem.empty());  // nothing has to go
+  fixture.io.on_unlink = nullptr;
+  CHECK(store.repair().entries == 1);
+  CHECK(store.clear().problem.empty());
 }
 
 TEST_CASE("F03 a file size limit", "[cache][fault]") {

@@ -8,7 +8,7 @@
 #include <string>
 
 #include "src/cache/store.hpp"
-#include "tests/unit/cache/sample.hpp"
+#include "tests/unit/cache/fault_support.hpp"
 
 using namespace librt;
 using Catch::Contains;
@@ -86,6 +86,34 @@ TEST_CASE("scan says what is wrong with a file and leaves it there", "[cache][ma
   CHECK(at(files, foreign).key.empty());
   CHECK(at(files, stray).finding == cache::Finding::untrusted);
   CHECK(test::files_below(fixture.root) == before);
+}
+
+TEST_CASE("a key opens one file, and a beginning of one those that begin so", "[cache][maintenance]") {
+  test::FaultFixture fixture;
+  test::FakeCompiler compiler;
+  std::vector<std::string> keys;
+  for (int i = 0; i < 20; ++i) {
+    const test::FakeRequest request(i, 100);
+    fixture.open()->get(request.request(), compiler.of(request));
+    keys.push_back(util::to_hex(request.key));
+  }
+  std::size_t opened = 0;
+  fixture.io.on_open = [&](int directory, const char* name, int flags, mode_t mode) {
+    opened += std::string_view(name).ends_with(".rtk");
+    return fixture.io.real.open(directory, name, flags, mode);
+  };
+  const cache::Store store(fixture.root, fixture.log(), {}, {.io = &fixture.io});
+  const auto visited = [&](std::string_view prefix) {
+    std::vector<std::string> found;
+    store.visit([&](const cache::StoredFile& file, const cache::Store::Place*) { found.push_back(file.key); }, prefix);
+    return found;
+  };
+  CHECK(visited(keys[7]) == std::vector<std::string>{keys[7]});
+  CHECK(opened == 1);
+  CHECK(visited(keys[7].substr(0, 8)) == std::vector<std::string>{keys[7]});
+  CHECK(opened == 2);
+  CHECK(visited(std::string(64, '0')).empty());
+  CHECK(visited("0000").empty());
 }
 
 TEST_CASE("scan of a root that may not be used says so", "[cache][maintenance]") {

@@ -5,6 +5,7 @@
 
 #include <thread>
 
+#include "src/util/json_bounds.hpp"
 #include "tests/unit/cache/fault_support.hpp"
 
 using namespace librt;
@@ -141,6 +142,65 @@ TEST_CASE("differences name the fields of two key documents", "[cache][explain]"
   CHECK(lines("{", "[]") == "key document: { | []\n");
 }
 
+TEST_CASE("key documents of any size and depth are compared, or left", "[cache][explain]") {
+  // As many rows as the bounds allow: a look-up for each would take minutes.
+  std::string rows;
+  for (int i = 0; i < 60000; ++i) rows += fmt::format("{}[\"h{}\",\"v\"]", i == 0 ? "" : ",", i);
+  std::string members;
+  for (int i = 0; i < 60000; ++i) members += fmt::format(",\"m{}\":1", i);
+  const std::string wanted = R"({"headers":[["h1","v"],["new","v"]],"target":"a"})";
+  const auto table = cache::differences(wanted, "{\"headers\":[" + rows + "],\"target\":\"b\"}");
+  REQUIRE(table.size() == 60001);
+  CHECK(table[0].field == "headers[new]");
+  CHECK(table.back().field == "target");
+  CHECK(cache::differences(wanted, "{\"target\":\"a\"" + members + "}").size() == 60001);
+  const std::string deep = "{\"spec\":" + std::string(500000, '[') + std::string(500000, ']') + "}";
+  CHECK(cache::differences(wanted, deep).at(0).field == "key document");
+}
+
+TEST_CASE("an entry whose documents are nested too deeply is damaged, and harms nobody who looks", "[cache][explain]") {
+  FaultFixture fixture;
+  FakeCompiler compiler;
+  const std::size_t levels = 500000;
+  const std::string nested = std::string(levels, '[') + std::string(levels, ']');
+  const std::string placeholder = "\"" + std::string(nested.size() - 2, 'x') + "\"";
+  const bool in_key_document = GENERATE(true, false);
+  FakeRequest hostile(1);
+  const auto plant = [&] {
+    cache::Entry entry = hostile.entry();
+    if (!in_key_document) entry.meta = placeholder;
+    std::vector<std::byte> file = cache::encode_entry(hostile.key, entry);
+    const auto from = std::as_bytes(std::span(placeholder));
+    const auto to = std::as_bytes(std::span(nested));
+    const auto at = std::search(file.begin(), file.end(), from.begin(), from.end());
+    REQUIRE(at != file.end());
+    std::copy(to.begin(), to.end(), at);
+    sign(file);
+    put(fixture.path_of(hostile), file);
+  };
+  if (in_key_document) {
+    hostile.fields = {{"target", "\"sm_80\""}, {"spec", placeholder}};
+    hostile.key = util::key_digest(hostile.fields);
+    hostile.key_document = util::key_document(hostile.fields);
+  }
+  fixture.open()->get(hostile.request(), compiler.of(hostile));
+  plant();
+  REQUIRE(fixture.scan().size() == 1);
+  CHECK(fixture.scan()[0].finding == cache::Finding::corrupt);
+  CHECK_THAT(fixture.scan()[0].reason, Contains("is nested deeper than the allowed 16 levels"));
+  const FakeRequest wanted(2);
+  CHECK_FALSE(fixture.open()->tiers().nearest(wanted.key_document));
+  cache::TiersOptions only = fixture.options();
+  only.mode = CacheMode::only;
+  CHECK_THROWS_AS(fixture.open(only)->get(wanted.request(), compiler.of(wanted)), Error);
+  // Nor is one written that could not be read again.
+  cache::Entry deep = wanted.entry();
+  deep.meta = nested;
+  CHECK_THROWS_WITH(cache::encode_entry(wanted.key, deep), Contains("metadata of a cache entry is nested"));
+  deep.meta.resize(2 * util::kMaxJsonBytes);
+  CHECK_THROWS_WITH(cache::encode_entry(wanted.key, deep), Contains("metadata of a cache entry has 2097152 bytes"));
+}
+
 TEST_CASE("F22 an NVRTC update is a miss, and the explanation names its field", "[cache][fault][explain]") {
   FaultFixture fixture;
   const auto request_of = [](const char* build, const char* target, int number) {
@@ -207,6 +267,55 @@ TEST_CASE("statistics are written on demand and once", "[cache][statistics]") {
   CHECK(fixture.totals()[Counter::disk_hits] == 1);
   delete leaked;
   CHECK(fixture.totals()[Counter::disk_hits] == 1);
+}
+
+TEST_CASE("statistics are written where there are no locks", "[cache][statistics]") {
+  FaultFixture fixture;
+  fixture.io.on_flock = [](int, int) { return fail_with(ENOLCK); };
+  const FakeRequest request(1);
+  FakeCompiler compiler;
+  for (int i = 0; i < 3; ++i) fixture.open()->get(request.request(), compiler.of(request));
+  CHECK(fixture.totals()[Counter::compiled] == 1);
+  CHECK(fixture.totals()[Counter::disk_hits] == 2);
+  CHECK(fixture.totals()[Counter::lock_degraded] == 1);
+}
+
+TEST_CASE("statistics that cannot be written whole stay as they were", "[cache][statistics]") {
+  FaultFixture fixture;
+  const FakeRequest request(1);
+  FakeCompiler compiler;
+  fixture.open()->get(request.request(), compiler.of(request));
+  std::size_t left = 300;
+  fixture.io.on_write = [&](int fd, const void* from, std::size_t bytes) -> ssize_t {
+    // A limit of 300 bytes for a file, as write(2) keeps it.
+    const auto at = static_cast<std::size_t>(::lseek(fd, 0, SEEK_CUR));
+    if (at >= left) return fail_with(EFBIG);
+    return fixture.io.real.write(fd, from, std::min(bytes, left - at));
+  };
+  fixture.open()->get(request.request(), compiler.of(request));
+  CHECK(fixture.totals().lookups() == 1);
+  fixture.io.on_write = nullptr;
+  fixture.open()->get(request.request(), compiler.of(request));
+  CHECK(fixture.totals().lookups() == 2);
+}
+
+TEST_CASE("what others put into statistics is not kept", "[cache][statistics]") {
+  FaultFixture fixture;
+  const FakeRequest request(1);
+  FakeCompiler compiler;
+  fixture.open()->get(request.request(), compiler.of(request));
+  const std::string text = "{\"x\":" + std::string(450, '[') + std::string(450, ']') + ",\"compiled\":7}";
+  for (const auto& file : fs::directory_iterator(fixture.root + "/v1/stats")) {
+    put(file.path(), std::as_bytes(std::span(text)));
+  }
+  CHECK(fixture.totals().lookups() == 0);  // nested too deeply to be librt's
+  const std::string foreign = "{\"compiled\":7,\"x\":\"" + std::string(980, 'x') + "\"}";
+  for (const auto& file : fs::directory_iterator(fixture.root + "/v1/stats")) {
+    put(file.path(), std::as_bytes(std::span(foreign)));
+  }
+  CHECK(fixture.totals()[Counter::compiled] == 7);
+  fixture.open()->get(request.request(), compiler.of(request));
+  CHECK(fixture.totals().lookups() == 8);
 }
 
 TEST_CASE("damaged statistics count as none and are replaced", "[cache][statistics]") {
