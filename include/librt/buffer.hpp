@@ -14,6 +14,8 @@ struct BufferImpl;
 
 /// Owns one allocation of the Runtime's device; movable, not copyable. Keeps what it needs of the device alive, so it
 /// may outlive the Runtime. Not thread safe. For tests and small programs; engines bring their own device pointers.
+/// A moved-from Buffer is an empty one. Do not destroy it while a launch that uses it is still running: on a GPU the
+/// memory goes back at once.
 class LIBRT_API Buffer {
  public:
   Buffer() noexcept;
@@ -32,6 +34,7 @@ class LIBRT_API Buffer {
   }
 
  private:
+  friend detail::BufferImpl;
   std::unique_ptr<detail::BufferImpl> impl_;
 };
 

@@ -29,6 +29,10 @@ LIBRT_API std::string_view to_string(ErrorCode code) noexcept;
 
 /// Everything that librt throws by itself. what() is one line that is enough to act on; detail() is the evidence
 /// behind it (a compiler log, a list of places searched), possibly empty, possibly long.
+///
+/// Two more exceptions may leave the library: std::bad_alloc where the host has no memory left (nothing is lost by it,
+/// and the same call may succeed later), and what a progress callback of the caller's threw. What else the standard
+/// library or another one throws inside arrives as Error(internal) with its text.
 class LIBRT_API Error : public std::runtime_error {
  public:
   Error(ErrorCode code, const std::string& what, std::string detail = {});

@@ -23,16 +23,21 @@ struct PlanImpl;
 /// data + page * page_stride + token * token_stride + head * head_stride + dim, counted in elements. A stride of 0
 /// means the dense NHD default: [num_pages, page_size, num_kv_heads, head_dim]. Strides must be multiples of 8 elements
 /// and data aligned to 16 bytes. For MLA (one head) head_stride is ignored. HND: page_stride = heads * page_size * dim,
-/// head_stride = page_size * dim, token_stride = dim.
+/// head_stride = page_size * dim, token_stride = dim. K and V may lie in one allocation, side by side or interleaved;
+/// strides by which two rows of one tensor would share elements are refused.
 struct PagedTensor {
   const void* data = nullptr;
+  /// Page ids of a request must be below it. The same for both tensors of a launch. The virtual device checks the ids
+  /// that the requests own at every launch; a GPU does not.
   std::int64_t num_pages = 0;
   std::int64_t page_stride = 0;
   std::int64_t token_stride = 0;
   std::int64_t head_stride = 0;
 };
 
-/// Device pointers of one GQA launch. Everything stays owned by the caller and must live until the stream has passed.
+/// Device pointers of one GQA launch, all of the kernel's device. Everything stays owned by the caller and must live
+/// until the stream has passed. out and lse overlap nothing else: they are written while the inputs are still read.
+/// Launches that may run at the same time need workspaces of their own.
 struct GqaDecodeArgs {
   const void* q = nullptr;  ///< [batch, num_qo_heads, head_dim]
   PagedTensor k_pages{};
@@ -69,7 +74,8 @@ struct PlanOptions {
 
 /// How a batch is cut into blocks of work. It decides splits only; lengths are read again on the device, so that a plan
 /// stays correct for shorter requests (for longer ones the surplus pages are ignored). Cheap to copy, immutable, usable
-/// from several threads. launch() reads it during the call only; a captured graph reads it at each replay, so keep it.
+/// from several threads. launch() reads it during the call only; a graph that was captured from a launch reads it at
+/// each replay, so that it must outlive the graph. A moved-from Plan has batch 0 and no work; launch() refuses it.
 class LIBRT_API Plan {
  public:
   Plan(const Plan&);
@@ -85,13 +91,16 @@ class LIBRT_API Plan {
   std::size_t workspace_bytes() const noexcept;  ///< device memory that launch() needs
 
   explicit Plan(std::shared_ptr<const detail::PlanImpl> impl) noexcept;
-  const detail::PlanImpl& impl() const noexcept { return *impl_; }
+  const detail::PlanImpl& impl() const;
 
  private:
   std::shared_ptr<const detail::PlanImpl> impl_;
 };
 
-/// A specialization loaded on a device. Cheap to copy; copies share it. All members are const and thread safe.
+/// A specialization loaded on a device. Cheap to copy; copies share it. All members are const and thread safe. The
+/// last copy unloads the code: keep one, or the Runtime that has it in memory, until the launches have run and the
+/// graphs that were captured from them are gone. `rt.get(spec).launch(...)` followed by drop_memory_cache() does not.
+/// The members of a moved-from Kernel throw Error(invalid_argument).
 class LIBRT_API Kernel {
  public:
   Kernel(const Kernel&);
@@ -100,8 +109,8 @@ class LIBRT_API Kernel {
   Kernel& operator=(Kernel&&) noexcept;
   ~Kernel();
 
-  const Spec& spec() const noexcept;
-  const Artifact& artifact() const noexcept;  ///< what was loaded
+  const Spec& spec() const;
+  const Artifact& artifact() const;  ///< what was loaded
 
   /// Host arithmetic over host copies of the two arrays.
   /// @param kv_indptr [batch + 1], starts at 0 or above, never falls.
@@ -110,7 +119,8 @@ class LIBRT_API Kernel {
   Plan plan(std::span<const std::int32_t> kv_indptr, std::span<const std::int32_t> kv_last_page_len,
             const PlanOptions& options = {}) const;
 
-  /// Enqueues the decode, and the merge where the plan has splits, on `stream` (null = the default stream). On a GPU it
+  /// Enqueues the decode, and the merge where the plan has splits, on `stream` (null = the default stream), which must
+  /// be one of the kernel's device. On a GPU it
   /// does not wait, takes no lock, allocates nothing and reads no environment variable, and the stream may be one that
   /// a CUDA graph is captured from. On the virtual device it returns when the work is done, one launch after the other.
   /// Every row of out (and lse) of every request is written; a request without pages gets 0 and -inf.
@@ -121,6 +131,7 @@ class LIBRT_API Kernel {
   explicit Kernel(std::shared_ptr<const detail::KernelImpl> impl) noexcept;
 
  private:
+  const detail::KernelImpl& impl() const;
   std::shared_ptr<const detail::KernelImpl> impl_;
 };
 

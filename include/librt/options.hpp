@@ -73,6 +73,10 @@ struct LIBRT_API Options {
   std::string nvrtc{};
   /// Host threads that the virtual device spreads the blocks over; 0 = one for each core. The bits do not depend on it.
   unsigned virtual_threads = 0;
+  /// Instructions of a warp that one launch on the virtual device may execute before it is stopped with
+  /// Error(device_fault): a kernel that never ends would hold the device for ever. 0 = no bound. The default is minutes
+  /// of work. Environment: LIBRT_VIRTUAL_INSTRUCTION_LIMIT, a number with or without K, M, G (1024, ...).
+  std::uint64_t virtual_instruction_limit = std::uint64_t{16} << 30;
   std::vector<SourceEdit> source_edits{};
   /// File to which each distinct spec and architecture that get() and compile() are asked for is added, as a manifest
   /// (see manifest.hpp) for `librt cache prewarm`; empty = none. What the manifest holds already is kept, and several
@@ -80,7 +84,11 @@ struct LIBRT_API Options {
   /// request, and none waits for another process for more than a tenth of a second: what is not written then goes along
   /// with the next new request, or with the end of the Runtime. Environment: LIBRT_RECORD.
   std::string record{};
-  /// Receives what librt has to say, from any thread. Empty = spdlog to stderr, at `log_level` and above.
+  /// Receives what librt has to say, from any thread, also from several at once. Empty = spdlog to stderr, at
+  /// `log_level` and above. It is called without any lock and may call the Runtime, get() included. Asked in the middle
+  /// of a get() or compile() for the very kernel that its thread is making, or for one that another thread makes and
+  /// that waits for this one, the call throws Error(invalid_argument) that names the spec, instead of waiting for ever.
+  /// What it throws is swallowed: a log line never fails a request.
   std::function<void(LogLevel, std::string_view)> log{};
   /// Environment: LIBRT_LOG=debug|info|warn|error.
   LogLevel log_level = LogLevel::warn;

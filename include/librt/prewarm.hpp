@@ -29,8 +29,8 @@ struct PrewarmFailure {
 
 struct PrewarmOptions {
   unsigned threads = 0;  ///< that compile; 0 = one for each core
-  /// Called for each program that is done, by one thread at a time; must not call prewarm(). `done` counts up to `all`.
-  /// What it throws ends the prewarm and is passed on; what was stored by then stays.
+  /// Called for each program that is done, by one thread at a time; may call the Runtime. `done` counts up to `all`.
+  /// What it throws, of any type, ends the prewarm and is passed on; what was stored by then stays.
   std::function<void(std::size_t done, std::size_t all, const PrewarmProgram& program)> progress{};
 };
 

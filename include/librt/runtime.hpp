@@ -14,8 +14,10 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <ranges>
 #include <span>
 #include <string>
+#include <type_traits>
 #include <vector>
 
 namespace librt {
@@ -39,7 +41,10 @@ struct DeviceInfo {
 /// fork: in a child, a Runtime whose GPU was opened before the fork throws no_device, since the CUDA driver does not
 /// survive a fork, and what the parent made may only be destroyed, which touches no driver. One whose GPU was not
 /// opened yet works, as do those that have a virtual device. Exit: Runtimes, Kernels and Buffers may be static; what
-/// the driver no longer takes back at the exit of the process is left to its end.
+/// the driver no longer takes back at the exit of the process is left to its end. exit() while other threads are in a
+/// call is safe: it waits for compiles under way, and those that come after it throw compile_failed.
+/// Stacks: a thread needs 64 KiB of stack to get() from memory or disk and to launch, 256 KiB where NVRTC compiles.
+/// Members of a moved-from Runtime throw Error(invalid_argument); it may be assigned to and destroyed.
 class LIBRT_API Runtime {
  public:
   /// Throws Error(invalid_argument) for options that cannot be: a device or a cache directory that is none.
@@ -93,16 +98,22 @@ class LIBRT_API Runtime {
   /// Opens the device if that has not happened yet.
   DeviceInfo device();
 
+  /// Throws Error: driver, or device_fault on the virtual device, where the device has not so much memory.
   Buffer allocate(std::size_t bytes);
-  /// Copies to / from device memory and waits. `offset` counts bytes from the start of the buffer.
+  /// Copies to / from device memory and waits for the copy: on a GPU for the default stream, and for the streams that
+  /// it waits for, not for those made with CU_STREAM_NON_BLOCKING; synchronize() waits for all. `offset` counts bytes
+  /// from the start of the buffer. A buffer of another device is refused.
   void upload(const Buffer& to, std::span<const std::byte> from, std::size_t offset = 0);
   void download(std::span<std::byte> to, const Buffer& from, std::size_t offset = 0);
 
   /// Makes a buffer of the size of `from` and copies it there.
-  template <class T>
-  Buffer upload(std::span<const T> from) {
-    Buffer buffer = allocate(from.size_bytes());
-    upload(buffer, std::as_bytes(from));
+  /// @param from a std::vector, std::array or std::span of plain values, const or not
+  template <std::ranges::contiguous_range Range>
+  requires std::ranges::sized_range<Range> && std::is_trivially_copyable_v<std::ranges::range_value_t<Range>> Buffer
+  upload(const Range& from) {
+    const auto bytes = std::as_bytes(std::span(std::ranges::data(from), std::ranges::size(from)));
+    Buffer buffer = allocate(bytes.size());
+    upload(buffer, bytes);
     return buffer;
   }
 
@@ -116,9 +127,10 @@ class LIBRT_API Runtime {
   /// Adds what was counted to the sum of the cache directory, as happens anyhow after each compile, when the last
   /// Runtime and Kernel that share it are gone, and when the process exits.
   void flush_stats();
-  const Options& options() const noexcept;
+  const Options& options() const;
 
  private:
+  detail::RuntimeImpl& impl() const;
   std::unique_ptr<detail::RuntimeImpl> impl_;
 };
 

@@ -39,7 +39,8 @@ struct MlaDecodeSpec {
 
 using Spec = std::variant<GqaDecodeSpec, MlaDecodeSpec>;
 
-/// Throws Error(invalid_argument) that names the field, its value and what is allowed.
+/// Throws Error(invalid_argument) that names the field, its value and what is allowed; a DType that is none of the
+/// enum's is refused too.
 LIBRT_API void validate(const GqaDecodeSpec& spec);
 LIBRT_API void validate(const MlaDecodeSpec& spec);
 LIBRT_API void validate(const Spec& spec);

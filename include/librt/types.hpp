@@ -12,6 +12,7 @@ namespace librt {
 /// Element type of q, the KV cache and the output.
 enum class DType { bf16, f16 };
 
+/// "unknown" for a value that is none of the enum's.
 LIBRT_API std::string_view to_string(DType dtype) noexcept;
 /// Accepts "bf16" and "f16". Throws Error(invalid_argument).
 LIBRT_API DType parse_dtype(std::string_view text);
@@ -21,7 +22,7 @@ LIBRT_API std::size_t size_in_bytes(DType dtype) noexcept;
 /// only).
 struct Arch {
   int sm = 80;            ///< 80 for sm_80, 103 for sm_103a
-  char suffix = 0;        ///< 0, 'a' (architecture specific) or 'f' (family specific)
+  char suffix = 0;        ///< 0, 'a' (architecture specific) or 'f' (family specific); all others are refused
   bool ptx_only = false;  ///< compute_XX
 
   friend bool operator==(const Arch&, const Arch&) = default;

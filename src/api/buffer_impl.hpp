@@ -1,6 +1,8 @@
 // What a Buffer holds.
 #pragma once
 
+#include <librt/buffer.hpp>
+
 #include <cstddef>
 #include <memory>
 #include <utility>
@@ -17,6 +19,9 @@ struct BufferImpl {
   }
   BufferImpl(const BufferImpl&) = delete;
   BufferImpl& operator=(const BufferImpl&) = delete;
+
+  /// Null for an empty Buffer.
+  static const BufferImpl* of(const Buffer& buffer) noexcept { return buffer.impl_.get(); }
 
   std::shared_ptr<device::Device> device;
   device::Address address;

@@ -10,6 +10,7 @@
 #include <ranges>
 #include <utility>
 
+#include "src/api/boundary.hpp"
 #include "src/api/cache_words.hpp"
 #include "src/api/entry_codec.hpp"
 #include "src/cache/statistics.hpp"
@@ -141,12 +142,14 @@ std::string_view to_string(CacheFinding finding) noexcept {
   return "unknown";
 }
 
-CacheLocation cache_location(const Options& options) {
+CacheLocation cache_location(const Options& options) try {
   cache::Location location = cache::locate(options.cache_dir);
   return {.path = std::move(location.path), .reason = std::move(location.reason)};
+} catch (...) {
+  api::leave_with_exception();
 }
 
-std::vector<CacheEntry> cache_list(const Options& options) {
+std::vector<CacheEntry> cache_list(const Options& options) try {
   std::vector<CacheEntry> entries;
   for (const cache::Store& store : all_stores(options)) {
     store.visit([&](const cache::StoredFile& file, const cache::Store::Place*) {
@@ -155,20 +158,26 @@ std::vector<CacheEntry> cache_list(const Options& options) {
   }
   std::ranges::stable_sort(entries, std::ranges::greater{}, &CacheEntry::last_used);
   return entries;
+} catch (...) {
+  api::leave_with_exception();
 }
 
-CacheEntryDetail cache_show(std::string_view key, const Options& options) {
+CacheEntryDetail cache_show(std::string_view key, const Options& options) try {
   return detail_of(the_entry(key, all_stores(options)));
+} catch (...) {
+  api::leave_with_exception();
 }
 
-Artifact cache_extract(std::string_view key, const Options& options) {
+Artifact cache_extract(std::string_view key, const Options& options) try {
   cache::StoredFile file = the_entry(key, all_stores(options));
   util::Digest digest{};
   util::from_hex(file.key, digest);
   return api::to_artifact(digest, *std::move(file.entry), Origin::disk);
+} catch (...) {
+  api::leave_with_exception();
 }
 
-std::vector<CacheVerdict> cache_verify(const Options& options) {
+std::vector<CacheVerdict> cache_verify(const Options& options) try {
   std::vector<CacheVerdict> verdicts;
   for (const cache::Store& store : all_stores(options)) {
     store.visit([&](cache::StoredFile file, const cache::Store::Place*) {
@@ -179,14 +188,18 @@ std::vector<CacheVerdict> cache_verify(const Options& options) {
     });
   }
   return verdicts;
+} catch (...) {
+  api::leave_with_exception();
 }
 
-std::size_t cache_repair(const Options& options) {
+std::size_t cache_repair(const Options& options) try {
   auto store = store_to_change(options);
   return store ? removed_or_throw(store->repair()) : 0;
+} catch (...) {
+  api::leave_with_exception();
 }
 
-CacheStats cache_stats(const Options& options) {
+CacheStats cache_stats(const Options& options) try {
   CacheStats stats;
   auto store = own_store(options);
   if (!store) return stats;
@@ -197,9 +210,11 @@ CacheStats cache_stats(const Options& options) {
   stats.entries = inventory.entries;
   stats.bytes = inventory.bytes;
   return stats;
+} catch (...) {
+  api::leave_with_exception();
 }
 
-CacheCollected cache_collect(const CacheCollectOptions& what, const Options& options) {
+CacheCollected cache_collect(const CacheCollectOptions& what, const Options& options) try {
   auto store = what.dry_run ? own_store(options) : store_to_change(options);
   if (!store) return {};
   cache::CollectOptions how{.max_bytes = what.max_bytes.value_or(options.cache_max_bytes),
@@ -219,9 +234,11 @@ CacheCollected cache_collect(const CacheCollectOptions& what, const Options& opt
           .removed_temporaries = collected.removed_temporaries,
           .removed_locks = collected.removed_locks,
           .removed_keys = std::move(collected.removed_keys)};
+} catch (...) {
+  api::leave_with_exception();
 }
 
-std::string cache_remove(std::string_view key, const Options& options) {
+std::string cache_remove(std::string_view key, const Options& options) try {
   std::vector<cache::Store> store;  // one, or none
   if (auto own = store_to_change(options)) store.push_back(*std::move(own));
   util::Digest digest{};
@@ -232,11 +249,15 @@ std::string cache_remove(std::string_view key, const Options& options) {
                                            util::error_text(store.empty() ? ENOENT : errno)));
   }
   return store.front().path_of(digest);
+} catch (...) {
+  api::leave_with_exception();
 }
 
-std::size_t cache_clear(const Options& options) {
+std::size_t cache_clear(const Options& options) try {
   auto store = store_to_change(options);
   return store ? removed_or_throw(store->clear()) : 0;
+} catch (...) {
+  api::leave_with_exception();
 }
 
 }  // namespace librt

@@ -5,6 +5,8 @@
 #include <fmt/format.h>
 
 #include <charconv>
+#include <cstdint>
+#include <limits>
 
 namespace librt::api {
 namespace {
@@ -34,9 +36,11 @@ DeviceChoice parse_device(std::string_view text) {
   return choice;
 }
 
-std::shared_ptr<device::Device> open_device(const DeviceChoice& choice, unsigned virtual_threads) {
-  return choice.is_virtual ? device::open_virtual_device(choice.arch, virtual_threads)
-                           : device::open_cuda_device(choice.ordinal);
+std::shared_ptr<device::Device> open_device(const DeviceChoice& choice, const Options& options) {
+  if (!choice.is_virtual) return device::open_cuda_device(choice.ordinal);
+  const std::uint64_t limit = options.virtual_instruction_limit;
+  return device::open_virtual_device(choice.arch, options.virtual_threads,
+                                     limit != 0 ? limit : std::numeric_limits<std::uint64_t>::max());
 }
 
 Arch compile_arch(const device::Properties& properties) {

@@ -1,6 +1,7 @@
 // The text of Options::device.
 #pragma once
 
+#include <librt/options.hpp>
 #include <librt/types.hpp>
 
 #include <memory>
@@ -19,7 +20,7 @@ struct DeviceChoice {
 /// "cuda:N", "virtual" or "virtual:sm_XX". Throws Error(invalid_argument).
 DeviceChoice parse_device(std::string_view text);
 
-std::shared_ptr<device::Device> open_device(const DeviceChoice& choice, unsigned virtual_threads);
+std::shared_ptr<device::Device> open_device(const DeviceChoice& choice, const Options& options);
 
 /// What Runtime::get compiles for: PTX alone is half the compile time, and all that the virtual device needs.
 Arch compile_arch(const device::Properties& properties);

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "kernels/tiles.h"
+#include "src/api/boundary.hpp"
 #include "src/api/kernel_impl.hpp"
 #include "src/api/plan_impl.hpp"
 
@@ -21,23 +22,31 @@ Kernel& Kernel::operator=(const Kernel&) = default;
 Kernel& Kernel::operator=(Kernel&&) noexcept = default;
 Kernel::~Kernel() = default;
 
-const Spec& Kernel::spec() const noexcept {
-  return impl_->spec;
+const detail::KernelImpl& Kernel::impl() const {
+  if (impl_ == nullptr) throw Error(ErrorCode::invalid_argument, "this Kernel was moved from");
+  return *impl_;
 }
-const Artifact& Kernel::artifact() const noexcept {
-  return *impl_->artifact;
+
+const Spec& Kernel::spec() const {
+  return impl().spec;
+}
+const Artifact& Kernel::artifact() const {
+  return *impl().artifact;
 }
 
 Plan Kernel::plan(std::span<const std::int32_t> kv_indptr, std::span<const std::int32_t> kv_last_page_len,
                   const PlanOptions& options) const {
-  const device::Properties& properties = impl_->device->properties();
-  const int blocks = tiles::blocks_per_multiprocessor(properties.arch.sm, impl_->artifact->shared_bytes);
-  detail::PlanImpl plan = api::make_plan(impl_->spec, {.kv_indptr = kv_indptr,
-                                                       .kv_last_page_len = kv_last_page_len,
-                                                       .split_pages = options.split_pages,
-                                                       .resident_blocks = properties.num_sms * std::max(blocks, 1)});
-  if (plan.num_split_requests > 0) plan.merge = impl_->merge_kernel();
-  return Plan(std::make_shared<const detail::PlanImpl>(std::move(plan)));
+  const detail::KernelImpl& kernel = impl();
+  return api::at_boundary([&] {
+    const device::Properties& properties = kernel.device->properties();
+    const int blocks = tiles::blocks_per_multiprocessor(properties.arch.sm, kernel.artifact->shared_bytes);
+    detail::PlanImpl plan = api::make_plan(kernel.spec, {.kv_indptr = kv_indptr,
+                                                         .kv_last_page_len = kv_last_page_len,
+                                                         .split_pages = options.split_pages,
+                                                         .resident_blocks = properties.num_sms * std::max(blocks, 1)});
+    if (plan.num_split_requests > 0) plan.merge = kernel.merge_kernel();
+    return Plan(std::make_shared<const detail::PlanImpl>(std::move(plan)));
+  });
 }
 
 }  // namespace librt

@@ -5,22 +5,33 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <cstdint>
+#include <span>
 #include <string_view>
 
 #include "kernels/params.h"
 #include "kernels/tiles.h"
+#include "src/api/boundary.hpp"
 #include "src/api/kernel_impl.hpp"
+#include "src/api/launch_checks.hpp"
+#include "src/api/page_ids.hpp"
 #include "src/api/plan_impl.hpp"
 
 namespace librt {
 namespace {
 
-constexpr std::uintptr_t kTensorAlignment = 16;  // cp.async moves 16 bytes
 constexpr std::uintptr_t kWorkspaceAlignment = 256;
-constexpr std::int64_t kStrideMultiple = 8;  // elements in 16 bytes
 constexpr int kMaxGridY = 65535;
+constexpr std::size_t kElement = 2;  // bytes of q and out
+
+using api::kTensorAlignment;
+using api::PagedArgument;
+using api::Region;
+using api::require_aligned;
+using api::require_pointer;
+using api::Strides;
 
 [[noreturn]] void refuse(const std::string& what) {
   throw Error(ErrorCode::invalid_argument, what);
@@ -28,43 +39,6 @@ constexpr int kMaxGridY = 65535;
 
 std::uintptr_t address_of(const void* pointer) {
   return reinterpret_cast<std::uintptr_t>(pointer);
-}
-
-void require_pointer(std::string_view name, const void* pointer, std::uintptr_t alignment) {
-  if (pointer == nullptr) refuse(fmt::format("{} is null", name));
-  if (address_of(pointer) % alignment != 0) {
-    refuse(fmt::format("{} is {}, which is not aligned to {} bytes", name, pointer, alignment));
-  }
-}
-
-void require_aligned(std::string_view name, const void* pointer, std::uintptr_t alignment) {
-  if (pointer != nullptr) require_pointer(name, pointer, alignment);
-}
-
-std::int64_t stride_or(std::string_view tensor, std::string_view name, std::int64_t value, std::int64_t dense) {
-  if (value == 0) return dense;
-  if (value < 0 || value % kStrideMultiple != 0) {
-    refuse(fmt::format("{}.{} is {}; allowed: 0 (dense) or a multiple of {} elements", tensor, name, value,
-                       kStrideMultiple));
-  }
-  return value;
-}
-
-struct Strides {
-  std::int64_t page, token, head;
-};
-
-Strides check_pages(std::string_view name, const PagedTensor& tensor, int page_size, int heads, int head_dim,
-                    bool read) {
-  if (tensor.num_pages < 0) refuse(fmt::format("{}.num_pages is {}; allowed: 0 or above", name, tensor.num_pages));
-  if (read) {
-    require_pointer(fmt::format("{}.data", name), tensor.data, kTensorAlignment);
-    if (tensor.num_pages == 0) refuse(fmt::format("{}.num_pages is 0, but the plan has requests with pages", name));
-  }
-  const std::int64_t dense_token = std::int64_t{heads} * head_dim;
-  return {stride_or(name, "page_stride", tensor.page_stride, page_size * dense_token),
-          stride_or(name, "token_stride", tensor.token_stride, dense_token),
-          stride_or(name, "head_stride", tensor.head_stride, head_dim)};
 }
 
 /// What both kinds of launch have in common.
@@ -93,6 +67,39 @@ void check_common(const Common& args, const detail::PlanImpl& plan) {
   if (!std::isfinite(args.sm_scale) || args.sm_scale == 0) {
     refuse(fmt::format("sm_scale is {}; it must be finite and not 0", args.sm_scale));
   }
+}
+
+/// A query tensor of [batch, heads, dim].
+struct Query {
+  std::string_view name;
+  const void* data;
+  int dim;
+};
+
+/// What is checked after the arguments one by one: how they fit together.
+void check_together(const detail::KernelImpl& kernel, const detail::PlanImpl& plan, const Common& args, int heads,
+                    std::span<const Query> queries, const std::array<PagedArgument, 2>& pages) {
+  api::require_equal_pages(pages[0], pages[1]);
+  const std::size_t rows = static_cast<std::size_t>(plan.batch) * static_cast<std::size_t>(heads);
+  const auto bytes_of_rows = [&](int dim) { return rows * static_cast<std::size_t>(dim) * kElement; };
+  const std::size_t ints = static_cast<std::size_t>(plan.batch) * sizeof(std::int32_t);
+  const std::array written = {Region{"out", args.out, bytes_of_rows(queries[0].dim)},
+                              Region{"lse", args.lse, rows * sizeof(float)},
+                              Region{"workspace", args.workspace, plan.layout.total_bytes}};
+  std::array<Region, 7> read = {Region{"kv_indptr", args.kv_indptr, ints + sizeof(std::int32_t)},
+                                Region{"kv_last_page_len", args.kv_last_page_len, ints},
+                                Region{"kv_indices", args.kv_indices}, Region{pages[0].name, pages[0].tensor.data},
+                                Region{pages[1].name, pages[1].tensor.data}};
+  std::size_t used = read.size() - 2;
+  for (const Query& query : queries) read.at(used++) = {query.name, query.data, bytes_of_rows(query.dim)};
+  api::require_apart(written, std::span(read).first(used));
+  if (!kernel.device->properties().is_virtual) return;
+  api::check_page_ids(*kernel.device, plan,
+                      {.kv_indptr = args.kv_indptr,
+                       .kv_indices = args.kv_indices,
+                       .kv_last_page_len = args.kv_last_page_len,
+                       .num_pages = pages[0].tensor.num_pages,
+                       .page_size = pages[0].page_size});
 }
 
 template <class T>
@@ -138,21 +145,20 @@ const WantedSpec& spec_of(const detail::KernelImpl& kernel, const detail::PlanIm
   return *spec;
 }
 
-}  // namespace
-
-void Kernel::launch(const Plan& plan_handle, const GqaDecodeArgs& args, CUstream_st* stream) const {
-  const detail::PlanImpl& plan = plan_handle.impl();
-  const auto& spec = spec_of<GqaDecodeSpec>(*impl_, plan, "GqaDecodeArgs");
+void launch_gqa(const detail::KernelImpl& kernel, const detail::PlanImpl& plan, const GqaDecodeArgs& args,
+                CUstream_st* stream) {
+  const auto& spec = spec_of<GqaDecodeSpec>(kernel, plan, "GqaDecodeArgs");
   if (plan.num_work_items == 0) return;
   const Common common = common_of(args);
   check_common(common, plan);
   require_pointer("q", args.q, kTensorAlignment);
-  const Strides k =
-      check_pages("k_pages", args.k_pages, spec.page_size, spec.num_kv_heads, spec.head_dim, plan.owns_pages);
-  const Strides v =
-      check_pages("v_pages", args.v_pages, spec.page_size, spec.num_kv_heads, spec.head_dim, plan.owns_pages);
+  const std::array pages = {PagedArgument{"k_pages", args.k_pages, spec.page_size, spec.num_kv_heads, spec.head_dim},
+                            PagedArgument{"v_pages", args.v_pages, spec.page_size, spec.num_kv_heads, spec.head_dim}};
+  const Strides k = api::check_pages(pages[0], plan.owns_pages);
+  const Strides v = api::check_pages(pages[1], plan.owns_pages);
+  check_together(kernel, plan, common, spec.num_qo_heads, std::array{Query{"q", args.q, spec.head_dim}}, pages);
 
-  upload_tables(*impl_, plan, args.workspace, stream);
+  upload_tables(kernel, plan, args.workspace, stream);
   const GqaDecodeParams params{.q = args.q,
                                .k_pages = args.k_pages.data,
                                .v_pages = args.v_pages.data,
@@ -173,24 +179,29 @@ void Kernel::launch(const Plan& plan_handle, const GqaDecodeArgs& args, CUstream
                                .num_qo_heads = spec.num_qo_heads,
                                .num_kv_heads = spec.num_kv_heads,
                                .sm_scale = args.sm_scale};
-  impl_->decode->launch(
+  kernel.decode->launch(
       {.x = static_cast<unsigned>(plan.num_work_items), .y = static_cast<unsigned>(spec.num_kv_heads)},
       bytes_of(params), stream);
   if (plan.num_split_requests > 0) launch_merge(plan, common, spec.num_qo_heads, stream);
 }
 
-void Kernel::launch(const Plan& plan_handle, const MlaDecodeArgs& args, CUstream_st* stream) const {
-  const detail::PlanImpl& plan = plan_handle.impl();
-  const auto& spec = spec_of<MlaDecodeSpec>(*impl_, plan, "MlaDecodeArgs");
+void launch_mla(const detail::KernelImpl& kernel, const detail::PlanImpl& plan, const MlaDecodeArgs& args,
+                CUstream_st* stream) {
+  const auto& spec = spec_of<MlaDecodeSpec>(kernel, plan, "MlaDecodeArgs");
   if (plan.num_work_items == 0) return;
   const Common common = common_of(args);
   check_common(common, plan);
   require_pointer("q_nope", args.q_nope, kTensorAlignment);
   require_pointer("q_pe", args.q_pe, kTensorAlignment);
-  const Strides ckv = check_pages("ckv_pages", args.ckv_pages, spec.page_size, 1, spec.head_dim_ckv, plan.owns_pages);
-  const Strides kpe = check_pages("kpe_pages", args.kpe_pages, spec.page_size, 1, spec.head_dim_kpe, plan.owns_pages);
+  const std::array pages = {PagedArgument{"ckv_pages", args.ckv_pages, spec.page_size, 1, spec.head_dim_ckv},
+                            PagedArgument{"kpe_pages", args.kpe_pages, spec.page_size, 1, spec.head_dim_kpe}};
+  const Strides ckv = api::check_pages(pages[0], plan.owns_pages);
+  const Strides kpe = api::check_pages(pages[1], plan.owns_pages);
+  check_together(
+      kernel, plan, common, spec.num_heads,
+      std::array{Query{"q_nope", args.q_nope, spec.head_dim_ckv}, Query{"q_pe", args.q_pe, spec.head_dim_kpe}}, pages);
 
-  upload_tables(*impl_, plan, args.workspace, stream);
+  upload_tables(kernel, plan, args.workspace, stream);
   const MlaDecodeParams params{.q_nope = args.q_nope,
                                .q_pe = args.q_pe,
                                .ckv_pages = args.ckv_pages.data,
@@ -210,10 +221,22 @@ void Kernel::launch(const Plan& plan_handle, const MlaDecodeArgs& args, CUstream
                                .num_heads = spec.num_heads,
                                .sm_scale = args.sm_scale};
   const int rows = tiles::mla_rows(spec.num_heads);
-  impl_->decode->launch(
+  kernel.decode->launch(
       {.x = static_cast<unsigned>(plan.num_work_items), .y = static_cast<unsigned>((spec.num_heads + rows - 1) / rows)},
       bytes_of(params), stream);
   if (plan.num_split_requests > 0) launch_merge(plan, common, spec.num_heads, stream);
+}
+
+}  // namespace
+
+void Kernel::launch(const Plan& plan, const GqaDecodeArgs& args, CUstream_st* stream) const {
+  const detail::KernelImpl& kernel = impl();
+  api::at_boundary([&] { launch_gqa(kernel, plan.impl(), args, stream); });
+}
+
+void Kernel::launch(const Plan& plan, const MlaDecodeArgs& args, CUstream_st* stream) const {
+  const detail::KernelImpl& kernel = impl();
+  api::at_boundary([&] { launch_mla(kernel, plan.impl(), args, stream); });
 }
 
 }  // namespace librt

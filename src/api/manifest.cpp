@@ -9,6 +9,7 @@
 #include <unordered_set>
 #include <utility>
 
+#include "src/api/boundary.hpp"
 #include "src/api/spec_hash.hpp"
 #include "src/api/spec_pattern.hpp"
 #include "src/api/spec_text.hpp"
@@ -168,17 +169,21 @@ Manifest read(std::string_view text) {
 
 }  // namespace
 
-Manifest parse_manifest(std::string_view text, std::string_view origin) {
+Manifest parse_manifest(std::string_view text, std::string_view origin) try {
   Manifest manifest;
   at(origin, [&] { manifest = read(text); });
   return manifest;
+} catch (...) {
+  api::leave_with_exception();
 }
 
-Manifest read_manifest(const std::string& path) {
+Manifest read_manifest(const std::string& path) try {
   return parse_manifest(util::read_text_file(path, kMaxManifestBytes), path);
+} catch (...) {
+  api::leave_with_exception();
 }
 
-std::string to_json(const Manifest& manifest) {
+std::string to_json(const Manifest& manifest) try {
   nlohmann::ordered_json root = nlohmann::ordered_json::object();
   if (!manifest.source.empty()) root["source"] = manifest.source;
   if (!manifest.note.empty()) root["note"] = manifest.note;
@@ -188,6 +193,8 @@ std::string to_json(const Manifest& manifest) {
   root["specs"] = nlohmann::ordered_json::array();
   for (const Spec& spec : manifest.specs) root["specs"].push_back(to_string(spec));
   return root.dump(2, ' ', false, nlohmann::ordered_json::error_handler_t::replace) + "\n";
+} catch (...) {
+  api::leave_with_exception();
 }
 
 }  // namespace librt

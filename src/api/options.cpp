@@ -109,6 +109,11 @@ Options Options::from_env() {
   if (const auto value = util::env("LIBRT_LOCK_TIMEOUT_MS")) {
     options.lock_timeout_ms = parse_milliseconds("LIBRT_LOCK_TIMEOUT_MS", *value);
   }
+  if (const auto value = util::env("LIBRT_VIRTUAL_INSTRUCTION_LIMIT")) {
+    const auto limit = parse_size(*value);
+    if (!limit) refuse("LIBRT_VIRTUAL_INSTRUCTION_LIMIT", *value, "a number with or without K, M, G; 0 = no bound");
+    options.virtual_instruction_limit = *limit;
+  }
   if (const auto value = util::env("LIBRT_KERNELS_DIR")) options.kernels_dir = *value;
   if (const auto value = util::env("LIBRT_DEVICE")) options.device = *value;
   if (const auto value = util::env("LIBRT_NVRTC")) options.nvrtc = *value;

@@ -172,20 +172,25 @@ Plan& Plan::operator=(const Plan&) = default;
 Plan& Plan::operator=(Plan&&) noexcept = default;
 Plan::~Plan() = default;
 
+const detail::PlanImpl& Plan::impl() const {
+  if (impl_ == nullptr) throw Error(ErrorCode::invalid_argument, "this Plan was moved from");
+  return *impl_;
+}
+
 int Plan::batch() const noexcept {
-  return impl_->batch;
+  return impl_ ? impl_->batch : 0;
 }
 int Plan::split_pages() const noexcept {
-  return impl_->split_pages;
+  return impl_ ? impl_->split_pages : 0;
 }
 int Plan::num_work_items() const noexcept {
-  return impl_->num_work_items;
+  return impl_ ? impl_->num_work_items : 0;
 }
 int Plan::num_split_requests() const noexcept {
-  return impl_->num_split_requests;
+  return impl_ ? impl_->num_split_requests : 0;
 }
 std::size_t Plan::workspace_bytes() const noexcept {
-  return impl_->layout.total_bytes;
+  return impl_ ? impl_->layout.total_bytes : 0;
 }
 
 }  // namespace librt

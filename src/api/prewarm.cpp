@@ -13,6 +13,7 @@
 #include <utility>
 #include <vector>
 
+#include "src/api/boundary.hpp"
 #include "src/api/specialize.hpp"
 #include "src/device/device.hpp"
 #include "src/util/for_each_index.hpp"
@@ -84,7 +85,7 @@ class Prewarm {
       store(list_[i]);
       const std::lock_guard lock(mutex_);
       ++done_;
-      if (progress_) progress_(done_, list_.size(), list_[i].program);
+      if (progress_) call_caller([&] { progress_(done_, list_.size(), list_[i].program); });
     });
   }
 

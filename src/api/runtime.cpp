@@ -5,42 +5,25 @@
 
 #include <utility>
 
+#include "src/api/boundary.hpp"
 #include "src/api/buffer_impl.hpp"
 #include "src/api/compile_service.hpp"
 #include "src/api/device_choice.hpp"
 #include "src/api/kernel_impl.hpp"
+#include "src/api/options_check.hpp"
 #include "src/api/prewarm.hpp"
 #include "src/api/recorder.hpp"
 #include "src/api/spec_hash.hpp"
 #include "src/api/spec_text.hpp"
 #include "src/api/specialize.hpp"
 #include "src/cache/once_map.hpp"
+#include "src/jit/exit_gate.hpp"
 #include "src/util/made_once.hpp"
+#include "src/util/making.hpp"
 
 namespace librt {
 
 using SharedKernel = std::shared_ptr<const detail::KernelImpl>;
-
-struct detail::RuntimeImpl {
-  explicit RuntimeImpl(Options given)
-      : options(std::move(given)),
-        device_choice(api::parse_device(options.device)),
-        compiler(std::make_shared<api::CompileService>(options)),
-        recorder(options.record, compiler->log()) {}
-
-  std::shared_ptr<device::Device> open_device() {
-    const auto& opened = device.get([&] { return api::open_device(device_choice, options.virtual_threads); });
-    opened->require_this_process();
-    return opened;
-  }
-
-  Options options;
-  api::DeviceChoice device_choice;
-  std::shared_ptr<api::CompileService> compiler;  // shared with kernels, which may fetch their merge later
-  api::Recorder recorder;
-  util::MadeOnce<std::shared_ptr<device::Device>> device;
-  cache::OnceMap<Spec, SharedKernel, api::SpecHash> kernels;
-};
 
 namespace {
 
@@ -89,118 +72,201 @@ void require_range(const Buffer& buffer, std::size_t bytes, std::size_t offset, 
   }
 }
 
+/// Says in which call a callback asked for what would have waited for itself.
+template <class Call>
+auto naming(const Spec& spec, const Call& call) {
+  try {
+    return call();
+  } catch (const util::WaitsForItself& error) {
+    throw Error(error.code(), fmt::format("{}: {}", to_string(spec), error.what()));
+  }
+}
+
+Artifact artifact_of(const api::Got& got) {
+  Artifact artifact = *got.artifact;
+  artifact.origin = got.origin;
+  return artifact;
+}
+
+void require_device(const Buffer& buffer, const device::Device& device, const char* what) {
+  const detail::BufferImpl* const impl = detail::BufferImpl::of(buffer);
+  if (impl == nullptr || impl->device.get() == &device) return;
+  throw Error(ErrorCode::invalid_argument,
+              fmt::format("{}: the buffer is of another Runtime's device ({}); this one's is {}", what,
+                          impl->device->properties().name, device.properties().name));
+}
+
 }  // namespace
 
-Runtime::Runtime(Options options) : impl_(std::make_unique<detail::RuntimeImpl>(std::move(options))) {}
+struct detail::RuntimeImpl {
+  explicit RuntimeImpl(Options given)
+      : options(api::checked(std::move(given))),
+        device_choice(api::parse_device(options.device)),
+        compiler(std::make_shared<api::CompileService>(options)),
+        recorder(options.record, compiler->log()) {}
+
+  std::shared_ptr<device::Device> open_device() {
+    const auto& opened = device.get([&] { return api::open_device(device_choice, options); });
+    opened->require_this_process();
+    return opened;
+  }
+
+  /// Compiled and loaded, with its merge.
+  SharedKernel make(const Spec& spec) {
+    const std::shared_ptr<device::Device> opened = open_device();
+    const Arch arch = api::compile_arch(opened->properties());
+    const api::Specialized specialized = api::specialize(spec, arch);
+    recorder.note(spec, arch);
+    SharedKernel kernel = make_kernel(spec, opened, compiler, compile_and_load(*compiler, *opened, specialized));
+    kernel->merge_kernel();
+    return kernel;
+  }
+
+  Options options;
+  api::DeviceChoice device_choice;
+  std::shared_ptr<api::CompileService> compiler;  // shared with kernels, which may fetch their merge later
+  api::Recorder recorder;
+  util::MadeOnce<std::shared_ptr<device::Device>> device;
+  cache::OnceMap<Spec, SharedKernel, api::SpecHash> kernels;
+};
+
+Runtime::Runtime(Options options)
+    : impl_(api::at_boundary([&] {
+        jit::wait_for_load_at_exit();
+        return std::make_unique<detail::RuntimeImpl>(std::move(options));
+      })) {}
 Runtime::~Runtime() = default;
 Runtime::Runtime(Runtime&&) noexcept = default;
 Runtime& Runtime::operator=(Runtime&&) noexcept = default;
 
+detail::RuntimeImpl& Runtime::impl() const {
+  if (impl_ == nullptr) throw Error(ErrorCode::invalid_argument, "this Runtime was moved from");
+  return *impl_;
+}
+
 Kernel Runtime::get(const Spec& wanted) {
-  validate(wanted);
-  const Spec spec = api::normalized(wanted);  // equal specs must meet in one slot of the map
-  auto result = impl_->kernels.get(spec, [&] {
-    const std::shared_ptr<device::Device> device = impl_->open_device();
-    const Arch arch = api::compile_arch(device->properties());
-    const api::Specialized specialized = api::specialize(spec, arch);
-    impl_->recorder.note(spec, arch);
-    SharedKernel kernel =
-        make_kernel(spec, device, impl_->compiler, compile_and_load(*impl_->compiler, *device, specialized));
-    kernel->merge_kernel();
-    return kernel;
+  detail::RuntimeImpl& runtime = impl();
+  return api::at_boundary([&] {
+    validate(wanted);
+    const Spec spec = api::normalized(wanted);  // equal specs must meet in one slot of the map
+    auto result = naming(wanted, [&] { return runtime.kernels.get(spec, [&] { return runtime.make(spec); }); });
+    if (!result.made) runtime.compiler->count_memory_hit();
+    result.value->device->require_this_process();
+    return Kernel(std::move(result.value));
   });
-  if (!result.made) impl_->compiler->count_memory_hit();
-  result.value->device->require_this_process();
-  return Kernel(std::move(result.value));
 }
 
 Artifact Runtime::compile(const Spec& spec, const Arch& arch) {
-  const api::Specialized specialized = api::specialize(spec, arch);
-  impl_->recorder.note(spec, arch);
-  const api::Got got = impl_->compiler->get(specialized, arch);
-  Artifact artifact = *got.artifact;
-  artifact.origin = got.origin;
-  return artifact;
+  detail::RuntimeImpl& runtime = impl();
+  return api::at_boundary([&] {
+    const api::Specialized specialized = api::specialize(spec, arch);
+    runtime.recorder.note(spec, arch);
+    return artifact_of(naming(spec, [&] { return runtime.compiler->get(specialized, arch); }));
+  });
 }
 
 Artifact Runtime::compile_merge(const Spec& spec, const Arch& arch) {
-  const api::Got got = impl_->compiler->get(api::specialize_merge(spec, arch), arch);
-  Artifact artifact = *got.artifact;
-  artifact.origin = got.origin;
-  return artifact;
+  detail::RuntimeImpl& runtime = impl();
+  return api::at_boundary([&] {
+    const api::Specialized specialized = api::specialize_merge(spec, arch);
+    return artifact_of(naming(spec, [&] { return runtime.compiler->get(specialized, arch); }));
+  });
 }
 
 PrewarmReport Runtime::prewarm(std::span<const Spec> specs, std::span<const Arch> archs,
                                const PrewarmOptions& options) {
-  return api::prewarm(*impl_->compiler, impl_->options, {specs, archs}, options);
+  detail::RuntimeImpl& runtime = impl();
+  return api::at_boundary([&] { return api::prewarm(*runtime.compiler, runtime.options, {specs, archs}, options); });
 }
 
 CacheExplanation Runtime::explain(const Spec& spec, const Arch& arch) {
-  return impl_->compiler->explain(api::specialize(spec, arch), arch);
+  detail::RuntimeImpl& runtime = impl();
+  return api::at_boundary([&] { return runtime.compiler->explain(api::specialize(spec, arch), arch); });
 }
 
 std::string Runtime::source(const Spec& spec, const Arch& arch) const {
-  return jit::make_program(api::specialize(spec, arch).program, arch).source;
+  return api::at_boundary([&] { return jit::make_program(api::specialize(spec, arch).program, arch).source; });
 }
 
 Kernel Runtime::load(const Spec& wanted, Artifact artifact) {
-  const Spec spec = api::normalized(wanted);
-  const api::Specialized expected = api::specialize(spec, artifact.arch);
-  if (artifact.spec != expected.program.spec_json || artifact.block_threads != expected.block_threads ||
-      artifact.shared_bytes != expected.shared_bytes) {
-    throw Error(ErrorCode::invalid_argument, fmt::format("the artifact was compiled for {}; {} needs {}", artifact.spec,
-                                                         to_string(spec), expected.program.spec_json));
-  }
-  const std::shared_ptr<device::Device> device = impl_->open_device();
-  auto shared = std::make_shared<const Artifact>(std::move(artifact));
-  LoadedPtr kernel = device->load(*shared);
-  return Kernel(make_kernel(spec, device, impl_->compiler, {std::move(shared), std::move(kernel)}));
+  detail::RuntimeImpl& runtime = impl();
+  return api::at_boundary([&] {
+    const Spec spec = api::normalized(wanted);
+    const api::Specialized expected = api::specialize(spec, artifact.arch);
+    if (artifact.spec != expected.program.spec_json || artifact.block_threads != expected.block_threads ||
+        artifact.shared_bytes != expected.shared_bytes) {
+      throw Error(ErrorCode::invalid_argument, fmt::format("the artifact was compiled for {}; {} needs {}",
+                                                           artifact.spec, to_string(spec), expected.program.spec_json));
+    }
+    const std::shared_ptr<device::Device> device = runtime.open_device();
+    auto shared = std::make_shared<const Artifact>(std::move(artifact));
+    LoadedPtr kernel = device->load(*shared);
+    return Kernel(make_kernel(spec, device, runtime.compiler, {std::move(shared), std::move(kernel)}));
+  });
 }
 
 DeviceInfo Runtime::device() {
-  const device::Properties& properties = impl_->open_device()->properties();
-  return {.name = properties.name,
-          .arch = api::compile_arch(properties),
-          .num_sms = properties.num_sms,
-          .shared_bytes_per_block = properties.shared_bytes_per_block,
-          .is_virtual = properties.is_virtual};
+  detail::RuntimeImpl& runtime = impl();
+  return api::at_boundary([&] {
+    const device::Properties& properties = runtime.open_device()->properties();
+    return DeviceInfo{.name = properties.name,
+                      .arch = api::compile_arch(properties),
+                      .num_sms = properties.num_sms,
+                      .shared_bytes_per_block = properties.shared_bytes_per_block,
+                      .is_virtual = properties.is_virtual};
+  });
 }
 
 Buffer Runtime::allocate(std::size_t bytes) {
-  return Buffer(std::make_unique<detail::BufferImpl>(impl_->open_device(), bytes));
+  detail::RuntimeImpl& runtime = impl();
+  return api::at_boundary([&] { return Buffer(std::make_unique<detail::BufferImpl>(runtime.open_device(), bytes)); });
 }
 
 void Runtime::upload(const Buffer& to, std::span<const std::byte> from, std::size_t offset) {
-  require_range(to, from.size(), offset, "an upload");
-  if (from.empty()) return;
-  impl_->open_device()->upload(reinterpret_cast<std::uintptr_t>(to.data()) + offset, from);
+  detail::RuntimeImpl& runtime = impl();
+  api::at_boundary([&] {
+    require_range(to, from.size(), offset, "an upload");
+    if (from.empty()) return;
+    const std::shared_ptr<device::Device> device = runtime.open_device();
+    require_device(to, *device, "an upload");
+    device->upload(reinterpret_cast<std::uintptr_t>(to.data()) + offset, from);
+  });
 }
 
 void Runtime::download(std::span<std::byte> to, const Buffer& from, std::size_t offset) {
-  require_range(from, to.size(), offset, "a download");
-  if (to.empty()) return;
-  impl_->open_device()->download(to, reinterpret_cast<std::uintptr_t>(from.data()) + offset);
+  detail::RuntimeImpl& runtime = impl();
+  api::at_boundary([&] {
+    require_range(from, to.size(), offset, "a download");
+    if (to.empty()) return;
+    const std::shared_ptr<device::Device> device = runtime.open_device();
+    require_device(from, *device, "a download");
+    device->download(to, reinterpret_cast<std::uintptr_t>(from.data()) + offset);
+  });
 }
 
 void Runtime::synchronize() {
-  impl_->open_device()->synchronize();
+  detail::RuntimeImpl& runtime = impl();
+  api::at_boundary([&] { runtime.open_device()->synchronize(); });
 }
 
 void Runtime::drop_memory_cache() {
-  impl_->kernels.clear();
-  impl_->compiler->drop_memory();
+  detail::RuntimeImpl& runtime = impl();
+  api::at_boundary([&] {
+    runtime.kernels.clear();
+    runtime.compiler->drop_memory();
+  });
 }
 
 RuntimeStats Runtime::stats() const {
-  return impl_->compiler->stats();
+  return impl().compiler->stats();
 }
 
 void Runtime::flush_stats() {
-  impl_->compiler->flush_stats();
+  impl().compiler->flush_stats();
 }
 
-const Options& Runtime::options() const noexcept {
-  return impl_->options;
+const Options& Runtime::options() const {
+  return impl().options;
 }
 
 }  // namespace librt

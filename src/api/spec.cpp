@@ -32,7 +32,14 @@ void require_range(std::string_view kernel, std::string_view field, int value, i
   if (value < low || value > high) refuse(kernel, field, value, fmt::format("{}..{}", low, high));
 }
 
+void require_dtype(std::string_view kernel, std::string_view field, DType dtype) {
+  if (dtype == DType::bf16 || dtype == DType::f16) return;
+  refuse(kernel, field, static_cast<int>(dtype), "DType::bf16, DType::f16");
+}
+
 void require_same_dtype(std::string_view kernel, DType dtype, const std::optional<DType>& kv_dtype) {
+  require_dtype(kernel, "dtype", dtype);
+  require_dtype(kernel, "kv_dtype", kv_dtype.value_or(dtype));
   if (kv_dtype && *kv_dtype != dtype) {
     throw Error(ErrorCode::invalid_argument,
                 fmt::format("{}: kv_dtype={} is not supported with dtype={}; allowed: {}", kernel, to_string(*kv_dtype),

@@ -20,7 +20,19 @@ std::string_view element_type(DType dtype) {
   return dtype == DType::bf16 ? "librt::device::Bf16" : "librt::device::F16";
 }
 
+/// What parse_arch() would not have made.
+void require_arch(const Arch& arch) {
+  if (arch.suffix != 0 && arch.suffix != 'a' && arch.suffix != 'f') {
+    throw Error(ErrorCode::invalid_argument,
+                fmt::format("arch.suffix is the character {}; allowed: 0, 'a', 'f'", static_cast<int>(arch.suffix)));
+  }
+  if (arch.sm < 10 || arch.sm > 999) {
+    throw Error(ErrorCode::invalid_argument, fmt::format("arch.sm is {}; allowed: 10..999", arch.sm));
+  }
+}
+
 void require_tensor_cores(const Arch& arch) {
+  require_arch(arch);
   if (arch.sm < 80) {
     throw Error(ErrorCode::unsupported,
                 fmt::format("arch {} is not supported: the kernels need cp.async and mma.sync; allowed: sm_80 and up",

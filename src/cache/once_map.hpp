@@ -1,6 +1,7 @@
 // A map whose values are made once: threads that ask for the same missing key share one making, others do not wait.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <atomic>
 #include <cstddef>
@@ -14,14 +15,15 @@
 #include <utility>
 #include <vector>
 
+#include "src/util/making.hpp"
 #include "src/util/per_process.hpp"
 
 namespace librt::cache {
 
 /// Thread safe; finding a value takes no lock. Value should be cheap to copy (a shared_ptr). A making that throws
 /// leaves nothing behind: those who waited for it get its exception, the next caller tries again. A making may ask for
-/// other keys, not for its own. A child that was forked while others were making keeps the values and makes the rest
-/// anew.
+/// other keys; one that asks for its own gets util::WaitsForItself. A child that was forked while others were making
+/// keeps the values and makes the rest anew.
 template <class Key, class Value, class Hash = std::hash<Key>>
 class OnceMap {
  public:
@@ -45,18 +47,20 @@ class OnceMap {
   Result get(const Key& key, Make&& make) {
     if (auto value = find(key)) return {std::move(*value), false};
     std::promise<Value> promise;
-    std::shared_future<Value> waiting;
+    InFlight in_flight;
+    bool leader = false;
     {
       const auto state = state_.lock();
       if (auto value = find(key)) return {std::move(*value), false};
-      const auto [slot, leader] = state->in_flight.try_emplace(key);
-      if (leader) {
-        slot->second = promise.get_future().share();
-      } else {
-        waiting = slot->second;
-      }
+      const auto slot = state->in_flight.find(key);
+      leader = slot == state->in_flight.end();
+      in_flight = leader ? InFlight{std::make_shared<util::Making>(), promise.get_future().share()} : slot->second;
+      if (leader) state->in_flight.emplace(key, in_flight);
     }
-    if (waiting.valid()) return {waiting.get(), false};
+    if (!leader) {
+      const util::Wait waiting(in_flight.making);
+      return {in_flight.value.get(), false};
+    }
     try {
       Value value = std::forward<Make>(make)();
       {
@@ -64,11 +68,13 @@ class OnceMap {
         insert(*state, key, value);
         state->in_flight.erase(key);
       }
+      in_flight.making->finish();
       promise.set_value(value);
       return {std::move(value), true};
     } catch (...) {
       // The slot first: whoever sees the exception may ask again at once.
       if (forget_failures_) state_.lock()->in_flight.erase(key);
+      in_flight.making->finish();
       promise.set_exception(std::current_exception());
       throw;
     }
@@ -151,8 +157,13 @@ class OnceMap {
     std::vector<std::unique_ptr<const Node>> nodes;
   };
 
+  struct InFlight {
+    std::shared_ptr<util::Making> making;
+    std::shared_future<Value> value;
+  };
+
   struct State {
-    std::unordered_map<Key, std::shared_future<Value>, Hash> in_flight;
+    std::unordered_map<Key, InFlight, Hash> in_flight;
     Garbage garbage;
   };
 
@@ -179,13 +190,20 @@ class OnceMap {
   void insert(State& state, const Key& key, const Value& value) {
     auto node = std::make_unique<const Node>(Node{key, Hash{}(key), value});
     if (Table* const old = table_.load(); old->full()) {
-      state.garbage.tables.reserve(state.garbage.tables.size() + 1);
       auto larger = std::make_unique<Table>(2 * old->capacity());
+      state.garbage.tables.emplace_back();  // what may throw comes first
       old->for_each([&](const Node* each) { larger->add(each); });
       table_.store(larger.release());
-      state.garbage.tables.emplace_back(old);
+      state.garbage.tables.back().reset(old);
     }
     table_.load()->add(node.release());
+  }
+
+  /// Room for `more`, so that adding them throws nothing.
+  template <class T>
+  static void grow_for(std::vector<T>& list, std::size_t more) {
+    const std::size_t wanted = list.size() + more;
+    if (wanted > list.capacity()) list.reserve(std::max(wanted, 2 * list.capacity()));
   }
 
   template <class Keep>
@@ -195,8 +213,9 @@ class OnceMap {
     Table* const old = table_.load();
     auto fresh = std::make_unique<Table>(old->capacity());
     Garbage& garbage = state->garbage;
-    garbage.tables.reserve(garbage.tables.size() + 1);
-    garbage.nodes.reserve(garbage.nodes.size() + old->size());
+    // What may throw comes first, and grows by doubling: collecting may be put off for long.
+    garbage.tables.emplace_back();
+    grow_for(garbage.nodes, old->size());
     old->for_each([&](const Node* node) {
       if (keep(node->key)) {
         fresh->add(node);
@@ -205,7 +224,7 @@ class OnceMap {
       }
     });
     table_.store(fresh.release());
-    garbage.tables.emplace_back(old);
+    garbage.tables.back().reset(old);
     for (const Stripe& stripe : stripes_) {
       if (stripe.readers.load() != 0) return;  // the next one collects it
     }

@@ -78,6 +78,8 @@ class Device {
 /// Opens libcuda and device `ordinal`. Throws Error(no_device) saying why: driver missing, stub, no such device.
 std::shared_ptr<Device> open_cuda_device(int ordinal);
 /// @param arch the architecture to pose as; @param threads host threads a launch uses, 0 = one for each core.
-std::shared_ptr<Device> open_virtual_device(const Arch& arch, unsigned threads);
+/// @param most_warp_instructions that one launch may execute
+std::shared_ptr<Device> open_virtual_device(const Arch& arch, unsigned threads,
+                                            std::uint64_t most_warp_instructions = std::uint64_t{1} << 40);
 
 }  // namespace librt::device

@@ -10,6 +10,7 @@
 #include <chrono>
 #include <sstream>
 
+#include "src/jit/exit_gate.hpp"
 #include "src/jit/nvrtc_api.hpp"
 
 namespace librt::jit {
@@ -70,6 +71,12 @@ std::string evidence(const Program& program, const std::string& log) {
                      numbered(program.source), fmt::join(program.options, " "));
 }
 
+/// Called by NVRTC in the middle of a compile.
+int on_the_way(void* /*payload*/, void* /*reserved*/) {
+  wait_for_nvrtc_at_exit();
+  return waited_for_at_exit() ? 1 : 0;
+}
+
 /// The first line of a log that tells what is wrong.
 std::string first_error(const std::string& log) {
   std::istringstream lines(log);
@@ -85,10 +92,12 @@ std::string first_error(const std::string& log) {
 
 struct Nvrtc::Impl {
   explicit Impl(const NvrtcIdentity& which) : identity(which) {
+    const NvrtcCall call(NvrtcCall::Kind::load);
     // NVRTC opens its builtins by their bare name, which the loader looks for everywhere but beside NVRTC. Once they
     // are loaded, the name leads to them; without this it leads to another toolkit's or to none.
     if (!identity.builtins_path.empty()) load(identity.builtins_path);
     library = load(identity.path);
+    wait_for_nvrtc_at_exit();
     bind();
     check_version();
     read_archs();
@@ -130,6 +139,8 @@ struct Nvrtc::Impl {
     bind(api.nvrtcGetPTX, "nvrtcGetPTX");
     bind(api.nvrtcGetCUBINSize, "nvrtcGetCUBINSize");
     bind(api.nvrtcGetCUBIN, "nvrtcGetCUBIN");
+    api.nvrtcSetFlowCallback =
+        reinterpret_cast<decltype(api.nvrtcSetFlowCallback)>(::dlsym(library, "nvrtcSetFlowCallback"));
   }
 
   /// The key was made from the files before they were loaded; an upgrade in between must not go unseen.
@@ -229,14 +240,21 @@ Compiled Nvrtc::compile(const Program& program, const KernelSources& sources) co
   std::vector<const char*> options;
   for (const std::string& text : texts) options.push_back(text.c_str());
   const Headers headers = headers_of(program, sources);
+  const NvrtcCall call(NvrtcCall::Kind::compile);
   ProgramHandle handle(api);
   impl.check(api.nvrtcCreateProgram(handle.out(), program.source.c_str(), (program.entry + ".cu").c_str(),
                                     static_cast<int>(headers.texts.size()), headers.texts.data(), headers.names.data()),
              "nvrtcCreateProgram");
 
+  if (api.nvrtcSetFlowCallback != nullptr) {
+    static_cast<void>(api.nvrtcSetFlowCallback(handle.get(), on_the_way, nullptr));
+  }
+
   const auto start = std::chrono::steady_clock::now();
   const NvrtcResult result = api.nvrtcCompileProgram(handle.get(), static_cast<int>(options.size()), options.data());
   const std::chrono::duration<double, std::milli> elapsed = std::chrono::steady_clock::now() - start;
+  wait_for_nvrtc_at_exit();
+  if (waited_for_at_exit()) throw Error(ErrorCode::compile_failed, "the process is exiting: the compile was ended");
 
   Compiled compiled;
   compiled.compile_ms = elapsed.count();

@@ -29,6 +29,9 @@ struct NvrtcApi {
   NvrtcResult (*nvrtcGetPTX)(NvrtcProgram program, char* ptx);
   NvrtcResult (*nvrtcGetCUBINSize)(NvrtcProgram program, std::size_t* size);
   NvrtcResult (*nvrtcGetCUBIN)(NvrtcProgram program, char* cubin);
+  /// Null before NVRTC 12.8. The callback is called now and then during a compile; other than 0 ends it.
+  NvrtcResult (*nvrtcSetFlowCallback)(NvrtcProgram program, int (*callback)(void* payload, void* reserved),
+                                      void* payload);
 };
 
 }  // namespace librt::jit

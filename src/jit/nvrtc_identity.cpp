@@ -156,8 +156,8 @@ void add_builtins(NvrtcIdentity& identity, const LibraryFile& library) {
   identity.version = version_suffix(path.filename().string(), "libnvrtc");
   std::set<std::string> versions;
   std::error_code ignored;
-  for (const auto& entry : fs::directory_iterator(path.parent_path(), ignored)) {
-    const std::string version = version_suffix(entry.path().filename().string(), "libnvrtc-builtins");
+  for (const std::string& name : util::names_in(path.parent_path())) {
+    const std::string version = version_suffix(name, "libnvrtc-builtins");
     if (!version.empty()) versions.insert(version);
   }
   if (identity.version.empty() && versions.size() == 1) identity.version = *versions.begin();
@@ -165,7 +165,8 @@ void add_builtins(NvrtcIdentity& identity, const LibraryFile& library) {
   if (identity.version.empty()) identity.version = named_in(library);
   const fs::path builtins = path.parent_path() / ("libnvrtc-builtins.so." + identity.version);
   if (identity.version.empty() || !fs::exists(builtins, ignored)) return;
-  identity.builtins_path = fs::canonical(builtins);
+  identity.builtins_path = fs::canonical(builtins, ignored);
+  if (ignored) identity.builtins_path = builtins;
   const LibraryFile file(identity.builtins_path);
   identity.builtins_build_id = build_id(file, ElfFile(file.description()));
 }

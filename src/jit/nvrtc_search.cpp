@@ -2,7 +2,7 @@
 
 #include <dlfcn.h>
 #include <elf.h>
-#include <glob.h>
+#include <fnmatch.h>
 #include <link.h>
 
 #include <fstream>
@@ -12,6 +12,7 @@
 #include <utility>
 
 #include "src/util/env.hpp"
+#include "src/util/files.hpp"
 
 namespace librt::jit {
 namespace {
@@ -60,9 +61,8 @@ class Places {
   /// A Python environment: the wheels of NVRTC 13 and 12, and what conda puts beside Python.
   void add_environment(const fs::path& root, const std::string& origin) {
     std::set<fs::path> pythons;
-    std::error_code error;
-    for (const auto& entry : fs::directory_iterator(root / "lib", error)) {
-      if (entry.path().filename().string().starts_with("python3")) pythons.insert(entry.path());
+    for (const std::string& name : util::names_in(root / "lib")) {
+      if (name.starts_with("python3")) pythons.insert(root / "lib" / name);
     }
     for (const fs::path& python : pythons) add(python / "site-packages/nvidia/cu13/lib", origin);
     for (const fs::path& python : pythons) add(python / "site-packages/nvidia/cuda_nvrtc/lib", origin);
@@ -81,11 +81,13 @@ class Places {
         continue;
       }
       while (depth > 0 && words >> word) {
-        glob_t found{};
-        if (::glob((fs::path("/etc") / word).c_str(), 0, nullptr, &found) == 0) {
-          for (std::size_t i = 0; i < found.gl_pathc; ++i) add_loader_configuration(found.gl_pathv[i], depth - 1);
+        // Wildcards in the last part, which is where they are; glob() frees twice where memory runs out.
+        const fs::path pattern = fs::path("/etc") / word;
+        for (const std::string& name : util::names_in(pattern.parent_path())) {
+          if (::fnmatch(pattern.filename().c_str(), name.c_str(), FNM_PERIOD) == 0) {
+            add_loader_configuration(pattern.parent_path() / name, depth - 1);
+          }
         }
-        ::globfree(&found);
       }
     }
   }

@@ -75,7 +75,12 @@ HeaderClosure make_closure(const std::vector<SourceFile>& files, std::size_t roo
     }
   }
   nlohmann::json list = nlohmann::json::array();
-  for (const std::size_t file : reached) list.push_back({files[file].name, digests[file]});
+  for (const std::size_t file : reached) {
+    nlohmann::json each = nlohmann::json::array();
+    each.push_back(files[file].name);
+    each.push_back(digests[file]);
+    list.push_back(std::move(each));
+  }
   return {.files = {reached.begin(), reached.end()},
           .unresolved = {unresolved.begin(), unresolved.end()},
           .digests_json = list.dump()};

@@ -213,7 +213,8 @@ void KernelDecoder::active_mask(Modifiers& m) {
 
 const std::map<std::string_view, KernelDecoder::DecodeFunction>& KernelDecoder::decoders() {
   using K = KernelDecoder;
-  static const std::map<std::string_view, DecodeFunction> table = {
+  // Never destroyed: a thread may load a kernel while the process exits.
+  static const auto& table = *new const std::map<std::string_view, DecodeFunction>{
       {"abs", &K::absolute_or_negate},
       {"activemask", &K::active_mask},
       {"add", &K::add_or_subtract},

@@ -12,6 +12,7 @@ std::uint64_t align_up(std::uint64_t value, std::uint64_t align) {
   return (value + align - 1) / align * align;
 }
 
+constexpr std::size_t kMostDigits = 8;  // of the number in a register's name
 constexpr std::uint64_t kMostSharedBytes = 1u << 24, kMostLocalBytes = 1u << 19, kMostParameterBytes = 32764;
 constexpr std::size_t kMostRegisters = std::size_t{1} << 22;
 
@@ -135,17 +136,27 @@ void KernelDecoder::declare_registers(const Statement& statement) {
 }
 
 /// %r<8> and %r3 name the same register; the plain name may come first or last.
-void KernelDecoder::check_new_registers(const RegisterDeclaration& declaration) const {
-  for (const auto& [name, family] : scopes_[scope_].families) {
-    const bool numbered = declaration.count.has_value();
-    if (numbered == family.numbered) continue;
-    const std::string_view prefix = numbered ? declaration.name : name, plain = numbered ? name : declaration.name;
-    const std::size_t count = numbered ? *declaration.count : family.offsets.size();
-    if (!plain.starts_with(prefix) || plain.size() == prefix.size() || plain.size() > prefix.size() + 8) continue;
-    const std::string_view digits = plain.substr(prefix.size());
-    if (digits.find_first_not_of("0123456789") != std::string_view::npos) continue;
-    if ((digits.size() == 1 || digits.front() != '0') && std::stoul(std::string(digits)) < count)
-      fail(Fault::syntax, fmt::format("register '{}' is declared twice", plain));
+void KernelDecoder::check_new_registers(const RegisterDeclaration& declaration) {
+  Scope& scope = scopes_[scope_];
+  if (declaration.count) {
+    const auto plain = scope.numbers.find(declaration.name);
+    if (plain != scope.numbers.end() && plain->second < *declaration.count)
+      fail(Fault::syntax, fmt::format("register '{}{}' is declared twice", plain->first, plain->second));
+    return;
+  }
+  const std::string_view name = declaration.name;
+  std::uint32_t number = 0, place = 1;
+  for (std::size_t at = name.size(); at-- > 1 && name.size() - at <= kMostDigits;) {
+    if (name[at] < '0' || name[at] > '9') break;
+    number += place * static_cast<std::uint32_t>(name[at] - '0');
+    place *= 10;
+    if (name[at] == '0' && at + 1 != name.size()) continue;  // %r<8> has no %r03
+    const std::string_view prefix = name.substr(0, at);
+    const auto family = scope.families.find(prefix);
+    if (family != scope.families.end() && family->second.numbered && number < family->second.offsets.size())
+      fail(Fault::syntax, fmt::format("register '{}' is declared twice", name));
+    const auto smallest = scope.numbers.try_emplace(prefix, number).first;
+    smallest->second = std::min(smallest->second, number);
   }
 }
 

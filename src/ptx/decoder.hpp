@@ -61,6 +61,8 @@ class KernelDecoder {
   struct Scope {
     std::size_t parent = 0;
     std::map<std::string_view, Family> families;
+    /// The smallest n of the plain registers named `prefix` n: those that %prefix<count> would name too.
+    std::map<std::string_view, std::uint32_t> numbers;
     std::map<std::string_view, Symbol> symbols;
     std::map<std::string_view, std::uint32_t> labels;
     std::map<std::string_view, const Statement*> target_lists;
@@ -79,7 +81,7 @@ class KernelDecoder {
   void lay_out_parameters();
   void declare_variable(const VariableDeclaration& declaration, Scope& scope);
   void declare_registers(const Statement& statement);
-  void check_new_registers(const RegisterDeclaration& declaration) const;
+  void check_new_registers(const RegisterDeclaration& declaration);
   void decode_statement(const Statement& statement);
   void finish();
   [[noreturn]] void fail(Fault fault, std::string_view message) const;

@@ -117,10 +117,14 @@ class GridRunner {
     // CTAs that can see each other's writes run in order, so that atomics give the same bits for any number of threads.
     const std::uint64_t threads =
         launch_.kernel->orders_ctas ? 1 : std::min<std::uint64_t>(std::max(launch_.options->threads, 1u), ctas_);
-    std::vector<std::thread> helpers;
-    for (std::uint64_t i = 1; i < threads; ++i) helpers.emplace_back([this] { work(); });
-    work();
-    for (std::thread& helper : helpers) helper.join();
+    {
+      std::vector<std::jthread> helpers;
+      try {
+        while (helpers.size() + 1 < threads) helpers.emplace_back([this] { work(); });
+      } catch (const std::exception&) {  // NOLINT(bugprone-empty-catch): with fewer threads, it only takes longer
+      }
+      work();
+    }
     if (error_) std::rethrow_exception(error_);
     return stats();
   }

@@ -118,6 +118,8 @@ class Memory {
   void write(std::uint64_t address, std::span<const std::byte> bytes);
   void read(std::uint64_t address, std::span<std::byte> bytes) const;
   std::size_t bytes_in_use() const noexcept;
+  /// Records of allocations that the memory keeps: those that live and a bounded number of others.
+  std::size_t records() const noexcept;
 
   struct Impl;
   Impl& impl() noexcept { return *impl_; }

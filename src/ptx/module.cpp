@@ -3,6 +3,8 @@
 
 #include <bit>
 #include <cstring>
+#include <set>
+#include <string_view>
 #include <utility>
 
 #include "src/ptx/decoder.hpp"
@@ -90,13 +92,13 @@ std::shared_ptr<const Program> build_program(std::string_view text, InstructionS
       fail(*declaration, Fault::unsupported, fmt::format("more than {} bytes of variables", kMostVariableBytes));
     program->variables.push_back(build_variable(*declaration, globals));
   }
+  std::set<std::string_view> entries;
   for (const EntrySyntax& entry : syntax.entries) {
     if (globals.contains(entry.name))
       throw MachineError(Fault::syntax,
                          fmt::format("line {}: '{}' is a variable and an entry", entry.line, entry.name));
-    for (const Kernel& other : program->kernels)
-      if (other.name == entry.name)
-        throw MachineError(Fault::syntax, fmt::format("line {}: entry '{}' is defined twice", entry.line, entry.name));
+    if (!entries.insert(entry.name).second)
+      throw MachineError(Fault::syntax, fmt::format("line {}: entry '{}' is defined twice", entry.line, entry.name));
     program->kernels.push_back(KernelDecoder(globals, shared, entry, set).run());
   }
   return program;

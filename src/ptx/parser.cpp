@@ -22,6 +22,12 @@ std::optional<Space> space_of_directive(std::string_view word) {
 constexpr std::array<std::string_view, 5> kBlockLimits = {".maxntid", ".reqntid", ".minnctapersm", ".maxnctapersm",
                                                           ".maxnreg"};
 constexpr std::uint64_t kLargestVariable = std::uint64_t{1} << 30;
+// What a module may take: far more than a compiler writes, little enough that no text costs much to refuse.
+constexpr std::size_t kMostText = std::size_t{8} << 20;
+constexpr std::size_t kMostStatements = std::size_t{1} << 19;
+constexpr std::size_t kMostEntries = 4096;
+constexpr std::size_t kMostVariables = 4096;
+constexpr unsigned kMostNesting = 256;
 
 class Parser {
  public:
@@ -67,13 +73,19 @@ class Parser {
     } else if (word != ".visible" && word != ".weak") {
       const auto space = space_of_directive(word);
       if (!space || *space == Space::param || *space == Space::local) tokens_.unsupported(token.line, word);
-      module_.variables.push_back(variable(*space, token.line));
-      while (tokens_.accept(",")) module_.variables.push_back(declarator(module_.variables.back()));
+      add_variable(variable(*space, token.line));
+      while (tokens_.accept(",")) add_variable(declarator(module_.variables.back()));
       tokens_.expect(";");
     } else {
       return;
     }
     external_ = false;
+  }
+
+  void add_variable(VariableDeclaration declaration) {
+    if (module_.variables.size() >= kMostVariables)
+      tokens_.unsupported(declaration.line, fmt::format("more than {} variables outside of entries", kMostVariables));
+    module_.variables.push_back(std::move(declaration));
   }
 
   void file_directive(std::uint32_t line) {
@@ -193,6 +205,8 @@ class Parser {
   void entry() {
     EntrySyntax entry;
     entry.line = tokens_.peek().line;
+    if (module_.entries.size() >= kMostEntries)
+      tokens_.unsupported(entry.line, fmt::format("more than {} entries", kMostEntries));
     entry.name = tokens_.word("the name of the entry");
     if (tokens_.accept("(")) {
       while (!tokens_.accept(")")) {
@@ -238,8 +252,11 @@ class Parser {
       Statement statement;
       statement.line = tokens_.peek().line;
       if (tokens_.at_end()) tokens_.fail("'}'");
+      if (++statements_ > kMostStatements)
+        tokens_.unsupported(statement.line, fmt::format("more than {} statements", kMostStatements));
       if (tokens_.accept("{")) {
-        ++depth;
+        if (++depth > kMostNesting)
+          tokens_.unsupported(statement.line, fmt::format("more than {} scopes inside each other", kMostNesting));
         statement.kind = Statement::Kind::open_scope;
       } else if (tokens_.accept("}")) {
         --depth;
@@ -337,6 +354,7 @@ class Parser {
   TokenStream tokens_;
   ModuleSyntax module_;
   bool external_ = false;
+  std::size_t statements_ = 0;
   std::uint64_t vector_ = 1;
   std::uint32_t source_file_ = 0, source_line_ = 0;
 };
@@ -344,6 +362,9 @@ class Parser {
 }  // namespace
 
 ModuleSyntax parse_syntax(std::string_view text) {
+  if (text.size() > kMostText)
+    throw MachineError(Fault::unsupported, fmt::format("line 1: the module has {} bytes of text, at most {} are read",
+                                                       text.size(), kMostText));
   return Parser(text).run();
 }
 

@@ -16,15 +16,9 @@ void SanitizerMap::Impl::Slot::note_written(std::uint64_t begin, std::uint64_t e
 }
 
 void SanitizerMap::Impl::cover_allocations() {
-  const std::vector<Allocation>& allocations = memory->impl().slots;
-  while (slots.size() < allocations.size()) slots.emplace_back();
-  for (std::size_t i = 0; i < allocations.size(); ++i) {
-    const Allocation& allocation = allocations[i];
-    Slot& slot = slots[i];
-    if (!allocation.live) {
-      slot = Slot{};
-      continue;
-    }
+  std::erase_if(slots, [&](const auto& slot) { return memory->impl().table.find(slot.first) == nullptr; });
+  memory->impl().table.for_each([&](std::uint64_t number, const Allocation& allocation) {
+    Slot& slot = slots[number];
     const std::uint64_t cells = (allocation.bytes + kCellBytes - 1) / kCellBytes;
     if (slot.cells == nullptr && cells != 0) {
       slot.bytes = allocation.bytes;
@@ -32,13 +26,13 @@ void SanitizerMap::Impl::cover_allocations() {
       slot.cells.reset(static_cast<GlobalCell*>(std::calloc(cells, sizeof(GlobalCell))));
       if (slot.cells == nullptr) throw std::bad_alloc();
     }
-    if (slot.version == allocation.written_version) continue;
+    if (slot.version == allocation.written_version) return;
     slot.version = allocation.written_version;
     for (const auto& [begin, end] : allocation.written) {
       slot.note_written(begin, end);
       slot.all_written = slot.all_written || end - begin == allocation.bytes;
     }
-  }
+  });
   launch_cta = next_cta;
 }
 

@@ -3,8 +3,8 @@
 
 #include <cstdint>
 #include <cstdlib>
-#include <deque>
 #include <memory>
+#include <unordered_map>
 #include <vector>
 
 #include "src/ptx/memory.hpp"
@@ -32,10 +32,10 @@ struct SanitizerMap::Impl {
   /// Brings slots up to date with the memory, before a launch.
   void cover_allocations();
   /// Of an address in a live allocation.
-  Slot& slot_of(std::uint64_t address) { return slots[address >> Memory::Impl::kSlotShift]; }
+  Slot& slot_of(std::uint64_t address) { return slots.find(address >> Memory::Impl::kSlotShift)->second; }
 
   Memory* memory;
-  std::deque<Slot> slots;  ///< by number of allocation
+  std::unordered_map<std::uint64_t, Slot> slots;  ///< by number of allocation
   CellParts<GlobalCell> parts;
   Crowds crowds;                 ///< of the CTA that runs
   std::uint32_t next_cta = 1;    ///< numbers CTAs over all launches

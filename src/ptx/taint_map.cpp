@@ -22,20 +22,13 @@ std::ptrdiff_t offset_in(const Allocation& allocation, std::uint64_t address) {
 }  // namespace
 
 void TaintMap::Impl::cover_allocations() {
-  const std::vector<Allocation>& allocations = memory->impl().slots;
-  while (slots.size() < allocations.size()) slots.emplace_back();
+  std::erase_if(slots, [&](const auto& slot) { return memory->impl().table.find(slot.first) == nullptr; });
   by_place.clear();
-  for (std::size_t i = 0; i < allocations.size(); ++i) {
-    const Allocation& allocation = allocations[i];
-    if (!allocation.live) {
-      slots[i].labels.clear();
-      slots[i].labelled = false;
-      slots[i].forbidden.clear();
-      continue;
-    }
-    slots[i].labels.resize(allocation.bytes);
-    by_place.push_back({allocation.data, allocation.data + allocation.bytes, i});
-  }
+  memory->impl().table.for_each([&](std::uint64_t number, const Allocation& allocation) {
+    Slot& slot = slots[number];
+    slot.labels.resize(allocation.bytes);
+    by_place.push_back({allocation.data, allocation.data + allocation.bytes, &slot});
+  });
   std::ranges::sort(by_place, std::less{}, &HostRange::begin);
 }
 
@@ -46,7 +39,7 @@ const Labels* TaintMap::Impl::labels_of(const std::byte* data, std::size_t& hint
     hint = static_cast<std::size_t>(next - by_place.begin()) - 1;
   }
   const HostRange& range = by_place[hint];
-  const Slot& slot = slots[range.slot];
+  const Slot& slot = *range.slot;
   if (data >= range.end || !slot.labelled.load(std::memory_order_relaxed)) return nullptr;
   return slot.labels.data() + (data - range.begin);
 }
@@ -72,9 +65,9 @@ void TaintMap::forbid(std::uint64_t address, std::uint64_t bytes, Labels labels)
 
 std::vector<Labels> TaintMap::read(std::uint64_t address, std::uint64_t bytes) const {
   const Allocation& allocation = allocation_of(*impl_->memory, address, bytes, "reading");
-  const std::size_t index = address >> Memory::Impl::kSlotShift;
-  if (index >= impl_->slots.size() || impl_->slots[index].labels.empty()) return std::vector<Labels>(bytes);
-  const auto begin = impl_->slots[index].labels.begin() + offset_in(allocation, address);
+  const auto slot = impl_->slots.find(address >> Memory::Impl::kSlotShift);
+  if (slot == impl_->slots.end() || slot->second.labels.empty()) return std::vector<Labels>(bytes);
+  const auto begin = slot->second.labels.begin() + offset_in(allocation, address);
   return {begin, begin + static_cast<std::ptrdiff_t>(bytes)};
 }
 

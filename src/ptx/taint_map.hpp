@@ -4,7 +4,7 @@
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
-#include <deque>
+#include <unordered_map>
 #include <vector>
 
 #include "src/ptx/memory.hpp"
@@ -23,19 +23,19 @@ struct TaintMap::Impl {
   struct HostRange {
     const std::byte* begin;
     const std::byte* end;
-    std::size_t slot;
+    const Slot* slot;
   };
 
   /// Gives every live allocation its labels, before host threads share them.
   void cover_allocations();
-  Slot& slot_of(std::uint64_t address) { return slots[address >> Memory::Impl::kSlotShift]; }
+  Slot& slot_of(std::uint64_t address) { return slots.find(address >> Memory::Impl::kSlotShift)->second; }
   /// The labels of bytes that the host sees at `data`, or null if none there has any.
   /// @param hint kept by the caller between calls: copies mostly come from where the last one came from
   const Labels* labels_of(const std::byte* data, std::size_t& hint) const;
 
   Memory* memory;
-  std::deque<Slot> slots;           ///< by number of allocation
-  std::vector<HostRange> by_place;  ///< sorted
+  std::unordered_map<std::uint64_t, Slot> slots;  ///< by number of allocation; references to them stay valid
+  std::vector<HostRange> by_place;                ///< sorted
 };
 
 }  // namespace librt::ptx

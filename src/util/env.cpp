@@ -11,10 +11,10 @@
 namespace librt::util {
 namespace {
 
-constexpr std::array<std::string_view, 12> kKnown = {"LIBRT_CACHE_DIR",  "LIBRT_CACHE_FSYNC", "LIBRT_CACHE_MAX_SIZE",
-                                                     "LIBRT_CACHE_MODE", "LIBRT_CACHE_RO",    "LIBRT_CACHE_TRUST",
-                                                     "LIBRT_DEVICE",     "LIBRT_KERNELS_DIR", "LIBRT_LOCK_TIMEOUT_MS",
-                                                     "LIBRT_LOG",        "LIBRT_NVRTC",       "LIBRT_RECORD"};
+constexpr auto kKnown = std::to_array<std::string_view>(
+    {"LIBRT_CACHE_DIR", "LIBRT_CACHE_FSYNC", "LIBRT_CACHE_MAX_SIZE", "LIBRT_CACHE_MODE", "LIBRT_CACHE_RO",
+     "LIBRT_CACHE_TRUST", "LIBRT_DEVICE", "LIBRT_KERNELS_DIR", "LIBRT_LOCK_TIMEOUT_MS", "LIBRT_LOG", "LIBRT_NVRTC",
+     "LIBRT_RECORD", "LIBRT_VIRTUAL_INSTRUCTION_LIMIT"});
 
 }  // namespace
 

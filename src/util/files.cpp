@@ -2,6 +2,7 @@
 
 #include <librt/error.hpp>
 
+#include <dirent.h>
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <sys/random.h>
@@ -13,6 +14,7 @@
 #include <cstdint>
 #include <cstdlib>
 #include <memory>
+#include <string_view>
 #include <system_error>
 #include <type_traits>
 #include <utility>
@@ -59,6 +61,10 @@ void write_in_place(const std::string& path, std::span<const std::byte> bytes) {
   if (!fd) fail("write", path, error_text(errno));
   if (const int error = write_full(fd.get(), bytes)) fail("write", path, error_text(error));
 }
+
+struct CloseDirectory {
+  void operator()(DIR* directory) const noexcept { ::closedir(directory); }
+};
 
 int write_synced(int fd, std::span<const std::byte> bytes, const struct stat* replaced) noexcept {
   if (replaced != nullptr && ::fchmod(fd, replaced->st_mode & 07777) != 0) return errno;
@@ -110,6 +116,20 @@ std::vector<std::byte> read_file(const std::string& path, std::size_t max_bytes)
 
 std::string read_text_file(const std::string& path, std::size_t max_bytes) {
   return read_whole<std::string>(path, max_bytes);
+}
+
+std::vector<std::string> names_in(const std::string& directory) {
+  // std::filesystem's iterator ends the process where memory runs out.
+  std::vector<std::string> names;
+  const std::unique_ptr<DIR, CloseDirectory> open(::opendir(directory.c_str()));
+  while (open != nullptr) {
+    const dirent* const entry = ::readdir(open.get());
+    if (entry == nullptr) break;
+    const std::string_view name(entry->d_name);
+    if (name != "." && name != "..") names.emplace_back(name);
+  }
+  std::sort(names.begin(), names.end());
+  return names;
 }
 
 void write_file(const std::string& path, std::span<const std::byte> bytes) {

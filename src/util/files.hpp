@@ -38,6 +38,9 @@ std::string temporary_name();
 std::vector<std::byte> read_file(const std::string& path, std::size_t max_bytes);
 std::string read_text_file(const std::string& path, std::size_t max_bytes);
 
+/// Names in a directory but "." and "..", sorted; none where it cannot be read.
+std::vector<std::string> names_in(const std::string& directory);
+
 /// Writes beside `path`, syncs and renames, so that the file is whole or absent. A symbolic link stays one, and its
 /// target is replaced; what is neither absent nor a regular file (a pipe, /dev/stdout) is written to as it is.
 /// Throws Error(io).

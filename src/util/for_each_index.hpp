@@ -6,7 +6,6 @@
 #include <cstddef>
 #include <exception>
 #include <mutex>
-#include <system_error>
 #include <thread>
 #include <vector>
 
@@ -33,7 +32,7 @@ void for_each_index(std::size_t count, std::size_t threads, const Work& work) {
     std::vector<std::jthread> helpers;
     try {
       while (helpers.size() + 1 < std::min(count, threads)) helpers.emplace_back(take_turns);
-    } catch (const std::system_error&) {  // NOLINT(bugprone-empty-catch): with no more threads, it only takes longer
+    } catch (const std::exception&) {  // NOLINT(bugprone-empty-catch): with no more threads, it only takes longer
     }
     take_turns();
   }

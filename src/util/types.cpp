@@ -8,7 +8,13 @@
 namespace librt {
 
 std::string_view to_string(DType dtype) noexcept {
-  return dtype == DType::bf16 ? "bf16" : "f16";
+  switch (dtype) {
+    case DType::bf16:
+      return "bf16";
+    case DType::f16:
+      return "f16";
+  }
+  return "unknown";
 }
 
 DType parse_dtype(std::string_view text) {

@@ -5,18 +5,17 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <atomic>
 #include <cstdlib>
 #include <map>
 #include <mutex>
 #include <string>
-#include <thread>
 #include <vector>
 
 #include "kernels/tiles.h"
 #include "src/api/entry_codec.hpp"
 #include "src/cache/store.hpp"
 #include "src/jit/binary_info.hpp"
+#include "src/util/for_each_index.hpp"
 #include "src/util/log.hpp"
 
 namespace librt::test {
@@ -77,20 +76,13 @@ struct Outcome {
 std::vector<Outcome> compile_all(std::vector<Program> programs) {
   std::vector<Outcome> outcomes;
   for (Program& program : programs) outcomes.push_back({std::move(program)});
-  std::atomic<std::size_t> next{0};
-  const auto work = [&] {
-    for (std::size_t i = next++; i < outcomes.size(); i = next++) {
-      try {
-        outcomes[i].artifact = outcomes[i].program.compile(runtime());
-      } catch (const Error& error) {
-        outcomes[i].error = fmt::format("{}\n{}", error.what(), error.detail());
-      }
+  util::for_each_index(outcomes.size(), 2, [&](std::size_t i) {
+    try {
+      outcomes[i].artifact = outcomes[i].program.compile(runtime());
+    } catch (const Error& error) {
+      outcomes[i].error = fmt::format("{}\n{}", error.what(), error.detail());
     }
-  };
-  {
-    const std::jthread other(work);
-    work();
-  }
+  });
   return outcomes;
 }
 

@@ -4,12 +4,11 @@
 #include <nlohmann/json.hpp>
 
 #include <algorithm>
-#include <atomic>
 #include <exception>
 #include <fstream>
 #include <stdexcept>
-#include <thread>
 
+#include "src/util/for_each_index.hpp"
 #include "tests/contract/specs.hpp"
 #include "tests/support/decode.hpp"
 
@@ -91,12 +90,7 @@ std::vector<Row> rows_for(const std::vector<Mutant>& mutants) {
 }
 
 void judge_all(std::vector<Row>& rows, std::span<const Instrument> instruments) {
-  std::atomic<std::size_t> next{0};
-  const auto work = [&] {
-    for (std::size_t i = next++; i < rows.size(); i = next++) judge_row(rows[i], instruments);
-  };
-  std::jthread other(work);
-  work();
+  util::for_each_index(rows.size(), 2, [&](std::size_t i) { judge_row(rows[i], instruments); });
 }
 
 std::string table(const std::vector<Row>& rows) {

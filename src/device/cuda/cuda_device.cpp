@@ -81,7 +81,7 @@ class CudaDevice final : public Device {
     try {
       const ContextScope scope(*context_);
       api().cuMemFree(address);
-    } catch (const Error&) {
+    } catch (const std::exception&) {
       // The context is lost, and the allocation with it.
     }
   }

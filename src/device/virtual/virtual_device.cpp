@@ -31,6 +31,11 @@ constexpr int kOldestArch = 80;
       throw Error(ErrorCode::corrupt, message);
     case ptx::Fault::unsupported:
       throw Error(ErrorCode::unsupported, message);
+    case ptx::Fault::instruction_limit:
+      throw Error(ErrorCode::device_fault,
+                  message +
+                      "; Options::virtual_instruction_limit (LIBRT_VIRTUAL_INSTRUCTION_LIMIT) is this limit, 0 "
+                      "removes it");
     default:
       throw Error(ErrorCode::device_fault, message);
   }
@@ -80,12 +85,13 @@ struct SharedMachine {
   Turns turns;
   std::shared_ptr<ptx::Memory> memory;
   Launcher launcher;
+  unsigned threads = 1;
+  std::uint64_t most_warp_instructions = 0;
 };
 
 class VirtualKernel final : public LoadedKernel {
  public:
-  VirtualKernel(std::shared_ptr<SharedMachine> shared, const Properties& properties, unsigned threads,
-                const Artifact& artifact)
+  VirtualKernel(std::shared_ptr<SharedMachine> shared, const Properties& properties, const Artifact& artifact)
       : shared_(std::move(shared)),
         name_(fmt::format("{} on {}", artifact.kernel, properties.name)),
         entry_(artifact.entry),
@@ -97,7 +103,8 @@ class VirtualKernel final : public LoadedKernel {
     options_.block = {.x = static_cast<std::uint32_t>(artifact.block_threads)};
     options_.dynamic_shared_bytes = static_cast<std::uint32_t>(artifact.shared_bytes);
     options_.max_shared_bytes = static_cast<std::uint32_t>(properties.shared_bytes_per_block);
-    options_.threads = threads;
+    options_.threads = shared_->threads;
+    options_.max_warp_instructions = shared_->most_warp_instructions;
   }
 
   void launch(const Grid& grid, std::span<const std::byte> params, StreamHandle) const override {
@@ -118,9 +125,9 @@ class VirtualKernel final : public LoadedKernel {
 
 class VirtualDevice final : public Device {
  public:
-  VirtualDevice(const Arch& arch, unsigned threads, std::shared_ptr<ptx::Memory> memory, Launcher launcher)
-      : shared_(std::make_shared<SharedMachine>()),
-        threads_(threads != 0 ? threads : std::max(1U, std::thread::hardware_concurrency())) {
+  VirtualDevice(const Arch& arch, unsigned threads, std::uint64_t most_warp_instructions,
+                std::shared_ptr<ptx::Memory> memory, Launcher launcher)
+      : shared_(std::make_shared<SharedMachine>()) {
     if (arch.sm < kOldestArch) {
       throw Error(ErrorCode::invalid_argument,
                   fmt::format("arch is {}, allowed: sm_80 and later, since the kernels need its instructions",
@@ -128,6 +135,8 @@ class VirtualDevice final : public Device {
     }
     shared_->memory = std::move(memory);
     shared_->launcher = std::move(launcher);
+    shared_->threads = threads != 0 ? threads : std::max(1U, std::thread::hardware_concurrency());
+    shared_->most_warp_instructions = most_warp_instructions;
     properties_.name = "virtual:" + to_string(Arch{.sm = arch.sm, .suffix = arch.suffix, .ptx_only = false});
     // PTX is all that is run here, and stopping there halves the time to compile.
     properties_.arch = {.sm = arch.sm, .suffix = arch.suffix, .ptx_only = true};
@@ -144,7 +153,7 @@ class VirtualDevice final : public Device {
     if (artifact.ptx.empty()) {
       throw Error(ErrorCode::invalid_argument, "artifact.ptx is empty: the virtual device runs PTX, not cubins");
     }
-    return std::make_shared<const VirtualKernel>(shared_, properties_, threads_, artifact);
+    return std::make_shared<const VirtualKernel>(shared_, properties_, artifact);
   }
 
   Address allocate(std::size_t bytes) override {
@@ -159,10 +168,9 @@ class VirtualDevice final : public Device {
     try {
       const Turns::Turn turn(shared_->turns);
       shared_->memory->release(address);
-    } catch (const ptx::MachineError&) {
-      // Not an allocation of this device: there is nothing to release.
-    } catch (const Error&) {
-      // A forked child's half of a device that was in use: it ends with the child.
+    } catch (const std::exception&) {  // NOLINT(bugprone-empty-catch)
+      // Not an allocation of this device, so that there is nothing to release; or a forked child's half of a device
+      // that was in use, which ends with the child.
     }
   }
 
@@ -185,7 +193,6 @@ class VirtualDevice final : public Device {
 
  private:
   std::shared_ptr<SharedMachine> shared_;
-  unsigned threads_;
   Properties properties_;
   std::uint64_t num_allocations_ = 0;  // in a turn
 };
@@ -194,13 +201,15 @@ class VirtualDevice final : public Device {
 
 }  // namespace virtual_device
 
-std::shared_ptr<Device> open_virtual_device(const Arch& arch, unsigned threads) {
-  return open_virtual_device(arch, threads, std::make_shared<ptx::Memory>(), ptx::launch);
+std::shared_ptr<Device> open_virtual_device(const Arch& arch, unsigned threads, std::uint64_t most_warp_instructions) {
+  return std::make_shared<virtual_device::VirtualDevice>(arch, threads, most_warp_instructions,
+                                                         std::make_shared<ptx::Memory>(), ptx::launch);
 }
 
 std::shared_ptr<Device> open_virtual_device(const Arch& arch, unsigned threads, std::shared_ptr<ptx::Memory> memory,
                                             Launcher launcher) {
-  return std::make_shared<virtual_device::VirtualDevice>(arch, threads, std::move(memory), std::move(launcher));
+  return std::make_shared<virtual_device::VirtualDevice>(arch, threads, ptx::LaunchOptions{}.max_warp_instructions,
+                                                         std::move(memory), std::move(launcher));
 }
 
 }  // namespace librt::device

@@ -31,6 +31,18 @@ TEST_CASE("Options take their values from the environment") {
   CHECK(options.log_level == LogLevel::debug);
 }
 
+TEST_CASE("The bound of a launch on the virtual device takes its value from the environment") {
+  {
+    const ScopedEnv limit("LIBRT_VIRTUAL_INSTRUCTION_LIMIT", "2G");
+    CHECK(Options::from_env().virtual_instruction_limit == std::uint64_t{2} << 30);
+  }
+  const ScopedEnv limit("LIBRT_VIRTUAL_INSTRUCTION_LIMIT", "much");
+  const auto thrown = test::thrown_by([] { Options::from_env(); });
+  REQUIRE(thrown);
+  CHECK(thrown->what ==
+        "LIBRT_VIRTUAL_INSTRUCTION_LIMIT=much is not allowed; allowed: a number with or without K, M, G; 0 = no bound");
+}
+
 TEST_CASE("A log level that does not exist is refused by name") {
   const ScopedEnv log("LIBRT_LOG", "loud");
   const auto thrown = test::thrown_by([] { Options::from_env(); });

@@ -275,4 +275,58 @@ TEST_CASE("a module tells its version, target and entries", "[ptx][malformed]") 
   CHECK(two.entries() == std::vector<std::string>{"second", "first"});
 }
 
+namespace {
+
+std::string repeated(std::size_t count, std::string_view text) {
+  std::string out;
+  out.reserve(count * text.size());
+  for (std::size_t i = 0; i < count; ++i) out += text;
+  return out;
+}
+
+std::string complaint_about(const std::string& text) {
+  try {
+    Module::parse(text);
+    return "accepted";
+  } catch (const MachineError& error) {
+    return error.what();
+  }
+}
+
+bool contains(const std::string& text, std::string_view part) {
+  return text.find(part) != std::string::npos;
+}
+
+}  // namespace
+
+TEST_CASE("modules that are out of all proportion are refused by what they have too much of", "[ptx][malformed]") {
+  CHECK(contains(complaint_about(repeated((std::size_t{8} << 20) + 1, "\n")), "bytes of text, at most"));
+  CHECK(contains(complaint_about(entry(repeated(300, "{") + repeated(300, "}"))),
+                 "more than 256 scopes inside each other"));
+  CHECK(contains(complaint_about(entry(repeated(600'000, "l:"))), "more than 524288 statements"));
+  std::string entries = ".version 9.0\n.target sm_80\n.address_size 64\n";
+  for (int i = 0; i < 5000; ++i) entries += fmt::format(".entry e{}(){{ret;}}\n", i);
+  CHECK(contains(complaint_about(entries), "more than 4096 entries"));
+  std::string variables;
+  for (int i = 0; i < 5000; ++i) variables += fmt::format(".global .u32 v{};\n", i);
+  CHECK(contains(complaint_about(entry("", variables)), "more than 4096 variables outside of entries"));
+}
+
+TEST_CASE("200,000 registers in one scope are as quickly declared as in any number of scopes", "[ptx][malformed]") {
+  std::string registers;
+  for (int i = 0; i < 200'000; ++i) registers += fmt::format(".reg .b32 x{};\n", i);
+  CHECK(complaint_about(entry(registers)) == "accepted");
+  CHECK(contains(complaint_about(entry(registers + ".reg .b32 x<2>;")), "register 'x0' is declared twice"));
+}
+
+TEST_CASE("a register that a family names too is refused, whichever comes first", "[ptx][malformed]") {
+  for (const char* twice :
+       {".reg .b32 y<8>; .reg .b32 y3;", ".reg .b32 y3; .reg .b32 y<8>;", ".reg .b32 y0; .reg .b32 y<1>;",
+        ".reg .b32 y9, y3; .reg .b32 y<4>;", ".reg .b32 y12<4>; .reg .b32 y123;"})
+    CHECK(contains(complaint_about(entry(twice)), "is declared twice"));
+  for (const char* apart : {".reg .b32 y<8>; .reg .b32 y8;", ".reg .b32 y8; .reg .b32 y<8>;",
+                            ".reg .b32 y03; .reg .b32 y<8>;", ".reg .b32 y12<4>; .reg .b32 y124; .reg .b32 y<12>;"})
+    CHECK(complaint_about(entry(apart)) == "accepted");
+}
+
 }  // namespace librt::ptx::test

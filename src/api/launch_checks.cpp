@@ -1,0 +1,123 @@
+#include "src/api/launch_checks.hpp"
+
+#include <librt/error.hpp>
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+
+namespace librt::api {
+namespace {
+
+constexpr std::int64_t kStrideMultiple = 8;  // elements in 16 bytes
+
+[[noreturn]] void refuse(const std::string& what) {
+  throw Error(ErrorCode::invalid_argument, what);
+}
+
+std::uintptr_t address_of(const void* pointer) {
+  return reinterpret_cast<std::uintptr_t>(pointer);
+}
+
+std::int64_t stride_or(std::string_view tensor, std::string_view name, std::int64_t value, std::int64_t dense) {
+  if (value == 0) return dense;
+  if (value < 0 || value % kStrideMultiple != 0) {
+    refuse(fmt::format("{}.{} is {}; allowed: 0 (dense) or a multiple of {} elements", tensor, name, value,
+                       kStrideMultiple));
+  }
+  return value;
+}
+
+struct Dimension {
+  std::string_view name;
+  std::int64_t extent;
+  std::int64_t stride;
+};
+
+/// Each dimension must step over all that the ones of smaller strides span. That holds for every order in which the
+/// dimensions may lie, with gaps or without.
+void require_rows_apart(const PagedArgument& argument, const Strides& strides) {
+  std::array dimensions = {Dimension{"head_stride", argument.heads, strides.head},
+                           Dimension{"token_stride", argument.page_size, strides.token},
+                           Dimension{"page_stride", argument.tensor.num_pages, strides.page}};
+  std::ranges::sort(dimensions, {}, &Dimension::stride);
+  std::int64_t span = argument.head_dim;
+  for (const Dimension& each : dimensions) {
+    if (each.extent <= 1) continue;
+    if (each.stride < span) {
+      refuse(fmt::format(
+          "{}.{} is {}, so that rows overlap; allowed with {} pages of {} tokens, {} heads and the other "
+          "strides: {} and up",
+          argument.name, each.name, each.stride, argument.tensor.num_pages, argument.page_size, argument.heads, span));
+    }
+    std::int64_t steps = 0;
+    if (__builtin_mul_overflow(each.stride, each.extent - 1, &steps) || __builtin_add_overflow(span, steps, &span) ||
+        span > INT64_MAX / 2) {
+      refuse(fmt::format("{}.{} is {}: {} of them pass every address", argument.name, each.name, each.stride,
+                         each.extent));
+    }
+  }
+}
+
+bool overlap(const Region& a, const Region& b) {
+  if (a.data == nullptr || b.data == nullptr || a.bytes == 0 || b.bytes == 0) return false;
+  const std::uintptr_t first = address_of(a.data), second = address_of(b.data);
+  return first < second ? second - first < a.bytes : first - second < b.bytes;
+}
+
+}  // namespace
+
+void require_pointer(std::string_view name, const void* pointer, std::uintptr_t alignment) {
+  if (pointer == nullptr) refuse(fmt::format("{} is null", name));
+  if (address_of(pointer) % alignment != 0) {
+    refuse(fmt::format("{} is {}, which is not aligned to {} bytes", name, pointer, alignment));
+  }
+}
+
+void require_aligned(std::string_view name, const void* pointer, std::uintptr_t alignment) {
+  if (pointer != nullptr) require_pointer(name, pointer, alignment);
+}
+
+Strides check_pages(const PagedArgument& argument, bool is_read) {
+  const PagedTensor& tensor = argument.tensor;
+  if (tensor.num_pages < 0) {
+    refuse(fmt::format("{}.num_pages is {}; allowed: 0 or above", argument.name, tensor.num_pages));
+  }
+  const std::int64_t dense_token = std::int64_t{argument.heads} * argument.head_dim;
+  const Strides strides = {
+      stride_or(argument.name, "page_stride", tensor.page_stride, argument.page_size * dense_token),
+      stride_or(argument.name, "token_stride", tensor.token_stride, dense_token),
+      argument.heads == 1 ? argument.head_dim
+                          : stride_or(argument.name, "head_stride", tensor.head_stride, argument.head_dim)};
+  if (is_read) {
+    if (tensor.data == nullptr || address_of(tensor.data) % kTensorAlignment != 0) {
+      require_pointer(fmt::format("{}.data", argument.name), tensor.data, kTensorAlignment);
+    }
+    if (tensor.num_pages == 0) {
+      refuse(fmt::format("{}.num_pages is 0, but the plan has requests with pages", argument.name));
+    }
+    require_rows_apart(argument, strides);
+  }
+  return strides;
+}
+
+void require_equal_pages(const PagedArgument& first, const PagedArgument& second) {
+  if (first.tensor.num_pages == second.tensor.num_pages) return;
+  refuse(fmt::format("{}.num_pages is {} and {}.num_pages is {}; they must be equal, since the page ids are the same",
+                     first.name, first.tensor.num_pages, second.name, second.tensor.num_pages));
+}
+
+void require_apart(std::span<const Region> written, std::span<const Region> read) {
+  for (std::size_t i = 0; i < written.size(); ++i) {
+    const auto refuse_overlap = [&](const Region& other) {
+      if (!overlap(written[i], other)) return;
+      refuse(fmt::format("{} at {} overlaps {} at {}; what a launch writes must lie apart from all else",
+                         written[i].name, written[i].data, other.name, other.data));
+    };
+    for (const Region& other : written.subspan(i + 1)) refuse_overlap(other);
+    for (const Region& other : read) refuse_overlap(other);
+  }
+}
+
+}  // namespace librt::api

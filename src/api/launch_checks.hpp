@@ -1,0 +1,48 @@
+// What a launch refuses before anything is enqueued. The checks take no lock and allocate only when they throw.
+#pragma once
+
+#include <librt/kernel.hpp>
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string_view>
+
+namespace librt::api {
+
+/// Throws Error(invalid_argument) naming the argument, its value and what is allowed.
+void require_pointer(std::string_view name, const void* pointer, std::uintptr_t alignment);
+void require_aligned(std::string_view name, const void* pointer, std::uintptr_t alignment);
+
+constexpr std::uintptr_t kTensorAlignment = 16;  // cp.async moves 16 bytes
+
+struct Strides {
+  std::int64_t page, token, head;
+};
+
+/// A paged tensor of a launch and the shape that its kernel reads.
+struct PagedArgument {
+  std::string_view name;
+  const PagedTensor& tensor;
+  int page_size;
+  int heads;  // 1: head_stride is ignored
+  int head_dim;
+};
+
+/// The strides with their defaults. Refuses those by which two rows would share elements, or lie past any address.
+/// @param is_read some request has a page, so that the tensor must be there
+Strides check_pages(const PagedArgument& argument, bool is_read);
+/// Both tensors of a launch are indexed by the same page ids.
+void require_equal_pages(const PagedArgument& first, const PagedArgument& second);
+
+/// Device memory that a launch uses. Of an argument whose size the host does not know, the first byte.
+struct Region {
+  std::string_view name;
+  const void* data;
+  std::size_t bytes = 1;
+};
+
+/// What is written must overlap nothing else. Null regions are left out.
+void require_apart(std::span<const Region> written, std::span<const Region> read);
+
+}  // namespace librt::api

@@ -1,0 +1,92 @@
+#include "src/jit/exit_gate.hpp"
+
+#include <librt/error.hpp>
+
+#include <atomic>
+#include <chrono>
+#include <cstdlib>
+#include <exception>
+#include <thread>
+
+#include "src/util/per_process.hpp"
+
+namespace librt::jit {
+namespace {
+
+// A compile takes a second or two; several on a busy core more. Whoever does not come back by then is not waited for.
+constexpr std::chrono::seconds kPatience{30};
+constexpr std::chrono::milliseconds kPause{1};
+// NVRTC 13.0 registers 5 handlers in its first compiles, in each of which it calls back about 50 times.
+constexpr int kMostRegistrations = 256;
+
+struct Gate {
+  int compiles = 0;
+  int loads = 0;
+  bool closed = false;
+};
+
+/// Never destroyed: threads come here while the process exits. A forked child starts with none under way.
+util::PerProcess<Gate>& gate() {
+  static util::PerProcess<Gate>& one = *new util::PerProcess<Gate>;
+  return one;
+}
+
+thread_local int calls_of_this_thread = 0;
+
+/// Until `is_done`, but not for ever.
+template <class IsDone>
+void wait_until(const IsDone& is_done) noexcept {
+  if (calls_of_this_thread != 0) return;  // it would wait for itself
+  try {
+    const auto end = std::chrono::steady_clock::now() + kPatience;
+    while (!is_done(*gate().lock()) && std::chrono::steady_clock::now() < end) std::this_thread::sleep_for(kPause);
+  } catch (const std::exception&) {  // NOLINT(bugprone-empty-catch): then it does not wait
+  }
+}
+
+void close_gate() noexcept {
+  wait_until([](Gate& gate) {
+    gate.closed = true;
+    return gate.compiles + gate.loads == 0;
+  });
+}
+
+struct EndOfThread {
+  ~EndOfThread() {
+    wait_until([](const Gate& gate) { return gate.loads == 0; });
+  }
+};
+
+}  // namespace
+
+NvrtcCall::NvrtcCall(Kind kind) : kind_(kind) {
+  const auto entered = gate().lock();
+  if (entered->closed) throw Error(ErrorCode::compile_failed, "the process is exiting: nothing is compiled any more");
+  ++(kind_ == Kind::load ? entered->loads : entered->compiles);
+  ++calls_of_this_thread;
+}
+
+NvrtcCall::~NvrtcCall() {
+  const auto left = gate().lock();
+  --(kind_ == Kind::load ? left->loads : left->compiles);
+  --calls_of_this_thread;
+}
+
+bool waited_for_at_exit() noexcept {
+  return gate().lock()->closed;
+}
+
+void wait_for_nvrtc_at_exit() noexcept {
+  static std::atomic<int> registrations{0};
+  if (registrations.load() >= kMostRegistrations || registrations.fetch_add(1) >= kMostRegistrations) return;
+  std::atexit(close_gate);
+}
+
+void wait_for_load_at_exit() noexcept {
+  static const bool registered = std::atexit(close_gate) == 0;  // before a load that has not begun
+  static_cast<void>(registered);
+  static thread_local const EndOfThread end;
+  static_cast<void>(end);
+}
+
+}  // namespace librt::jit

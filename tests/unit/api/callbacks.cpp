@@ -1,0 +1,153 @@
+// Functions of the user's that call the Runtime while it calls them.
+#include <librt/librt.hpp>
+
+#include <catch2/catch.hpp>
+
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+#include "tests/support/scoped_env.hpp"
+#include "tests/support/temp_dir.hpp"
+#include "tests/unit/api/errors.hpp"
+
+namespace librt {
+namespace {
+
+using test::TempDir;
+using test::thrown_by;
+
+const Spec kSpec = GqaDecodeSpec{.num_qo_heads = 2, .num_kv_heads = 1, .head_dim = 64, .page_size = 4};
+const Spec kOther = GqaDecodeSpec{.num_qo_heads = 2, .num_kv_heads = 1, .head_dim = 64, .page_size = 8};
+const Arch kPtx{80, 0, true};
+
+/// Calls the Runtime from each message, but not from messages of these calls.
+class Caller {
+ public:
+  using Call = std::function<void(Runtime&)>;
+
+  Caller(const TempDir& dir, Call call) : call_(std::move(call)) {
+    options_.cache_dir = dir.path();
+    options_.device = "virtual";
+    options_.log_level = LogLevel::debug;
+    options_.log = [this](LogLevel, std::string_view) {
+      ++messages_;
+      if (runtime_ == nullptr || busy_) return;
+      busy_ = true;
+      try {
+        call_(*runtime_);
+        ++served_;
+      } catch (const Error& error) {
+        refused_.emplace_back(error.what());
+      }
+      busy_ = false;
+    };
+  }
+
+  Options& options() { return options_; }
+  /// The Runtime's own call, in which the messages come.
+  template <class Own>
+  void run(const Own& own) {
+    Runtime runtime(options_);
+    runtime_ = &runtime;
+    own(runtime);
+    runtime_ = nullptr;
+  }
+
+  int messages() const { return messages_; }
+  int served() const { return served_; }
+  const std::vector<std::string>& refused() const { return refused_; }
+
+ private:
+  Call call_;
+  Options options_;
+  Runtime* runtime_ = nullptr;
+  bool busy_ = false;
+  int messages_ = 0, served_ = 0;
+  std::vector<std::string> refused_;
+};
+
+TEST_CASE("A log callback may call the Runtime", "[callbacks]") {
+  const TempDir dir;
+  const std::vector<Caller::Call> calls = {
+      [](Runtime& rt) { rt.explain(kSpec, kPtx); },  [](Runtime& rt) { rt.get(kOther); },
+      [](Runtime& rt) { rt.compile(kOther, kPtx); }, [](Runtime& rt) { rt.stats(); },
+      [](Runtime& rt) { rt.flush_stats(); },         [](Runtime& rt) { rt.drop_memory_cache(); },
+      [](Runtime& rt) { (void)rt.device(); },        [](Runtime& rt) { (void)rt.allocate(16); },
+  };
+  for (std::size_t i = 0; i < calls.size(); ++i) {
+    INFO("call " << i);
+    const TempDir own;
+    Caller caller(own, calls[i]);
+    caller.run([](Runtime& rt) { rt.get(kSpec); });
+    CHECK(caller.messages() > 0);
+    CHECK(caller.served() > 0);
+    CHECK(caller.refused().empty());
+  }
+}
+
+TEST_CASE("A log callback that asks for the kernel that is being made is told so", "[callbacks]") {
+  for (const bool compiles : {false, true}) {
+    const TempDir dir;
+    Caller caller(dir, [&](Runtime& rt) {
+      if (compiles) {
+        rt.compile(kSpec, kPtx);
+      } else {
+        rt.get(kSpec);
+      }
+    });
+    caller.options().log_level = LogLevel::info;  // what is said once the making has begun
+    caller.run([&](Runtime& rt) {
+      if (compiles) {
+        CHECK(rt.compile(kSpec, kPtx).kernel == "gqa_decode");
+      } else {
+        CHECK(rt.get(kSpec).spec() == kSpec);
+      }
+    });
+    REQUIRE_FALSE(caller.refused().empty());
+    CHECK(caller.refused()[0].find("gqa_decode dtype=bf16") == 0);
+    CHECK(caller.refused()[0].find("would wait for ever") != std::string::npos);
+  }
+}
+
+TEST_CASE("What is said of a kernels directory and of a record is said without a lock", "[callbacks]") {
+  const TempDir dir;
+  const test::ScopedEnv variable("LIBRT_KERNELS_DIR", LIBRT_SOURCE_DIR "/kernels");
+  Caller caller(dir, [](Runtime& rt) {
+    rt.explain(kSpec, kPtx);
+    rt.get(kOther);
+  });
+  caller.options().kernels_dir = LIBRT_SOURCE_DIR "/kernels";
+  caller.options().record = dir / "absent/record.json";
+  caller.run([](Runtime& rt) { rt.get(kSpec); });
+  CHECK(caller.served() > 0);
+}
+
+struct Mine {};  // no std::exception
+
+TEST_CASE("A progress callback may call the Runtime, and what it throws arrives as it was thrown", "[callbacks]") {
+  const TempDir dir;
+  Options options;
+  options.cache_dir = dir.path();
+  options.device = "virtual";
+  options.log = [](LogLevel, std::string_view) {};
+  Runtime rt(options);
+  int calls = 0;
+  const auto progress = [&](std::size_t, std::size_t, const PrewarmProgram& program) {
+    ++calls;
+    rt.compile(program.spec, program.arch);
+    CHECK(rt.prewarm({}, std::vector{kPtx}).requested == 0);
+  };
+  CHECK(rt.prewarm(std::vector{kSpec}, std::vector{kPtx}, {.threads = 2, .progress = progress}).complete());
+  CHECK(calls == 2);
+  const auto throws = [&](const auto& thrown) {
+    rt.prewarm(std::vector{kSpec}, std::vector{kPtx},
+               {.progress = [&](std::size_t, std::size_t, const PrewarmProgram&) { throw thrown; }});
+  };
+  CHECK_THROWS_AS(throws(Mine{}), Mine);
+  CHECK_THROWS_AS(throws(std::out_of_range("mine")), std::out_of_range);
+  CHECK_THROWS_AS(throws(Error(ErrorCode::no_nvrtc, "mine")), Error);
+}
+
+}  // namespace
+}  // namespace librt
