@@ -12,6 +12,7 @@
 
 #include "src/jit/exit_gate.hpp"
 #include "src/jit/nvrtc_api.hpp"
+#include "src/jit/nvrtc_archs.hpp"
 
 namespace librt::jit {
 namespace {
@@ -189,8 +190,8 @@ struct Nvrtc::Impl {
 
   [[noreturn]] void unsupported(const Arch& arch, const std::string& why) const {
     throw Error(ErrorCode::unsupported,
-                fmt::format("architecture {} is not supported by NVRTC {}: {} (it supports {})", to_string(arch),
-                            identity.version, why, fmt::join(archs, ", ")),
+                fmt::format("architecture {} is not supported by NVRTC {}: {} (it supports {}); {}", to_string(arch),
+                            identity.version, why, fmt::join(archs, ", "), nvrtc_that_knows(arch, major, minor)),
                 identity.path);
   }
 
@@ -234,7 +235,7 @@ Compiled Nvrtc::compile(const Program& program, const KernelSources& sources) co
   const Impl& impl = *impl_;
   const NvrtcApi& api = impl.api;
   if (!std::binary_search(impl.archs.begin(), impl.archs.end(), program.arch.sm)) {
-    impl.unsupported(program.arch, "it is not in its list");
+    impl.unsupported(program.arch, "it does not know it");
   }
   const std::vector<std::string> texts = nvrtc_options(program.options, impl.major, impl.minor);
   std::vector<const char*> options;

@@ -24,6 +24,10 @@ std::optional<std::string> env(const char* name) {
   return std::string(value);
 }
 
+std::span<const std::string_view> known_variables() noexcept {
+  return kKnown;
+}
+
 std::vector<std::string> unknown_variables() {
   std::vector<std::string> unknown;
   if (::getauxval(AT_SECURE) != 0) return unknown;

@@ -80,7 +80,8 @@ std::string_view nearest(std::string_view name, std::span<const std::string_view
   if (name.empty() || name.size() > kLongest) return best;
   std::size_t least = std::max<std::size_t>(name.size() / 3, 1) + 1;
   for (const std::string_view each : known) {
-    const std::size_t changes = distance(name, each);
+    // A beginning is one slip, however much is left out.
+    const std::size_t changes = name.size() > 1 && each.starts_with(name) && each != name ? 1 : distance(name, each);
     if (changes >= least) continue;
     least = changes;
     best = each;

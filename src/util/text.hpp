@@ -18,7 +18,7 @@ std::string shown(std::string_view text, std::size_t most = 80);
 std::string in_quotes(std::string_view text, std::size_t most = 80);
 
 /// The one of `known` that `name` was probably meant to be, by the least number of characters to change, add or leave
-/// out; empty if none is near.
+/// out (whose beginning is `name` counts as one); empty if none is near.
 std::string_view nearest(std::string_view name, std::span<const std::string_view> known);
 /// "; did you mean NAME?", or nothing where none is near.
 std::string did_you_mean(std::string_view name, std::span<const std::string_view> known);

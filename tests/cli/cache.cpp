@@ -39,6 +39,38 @@ TEST_CASE("cli cache: where there is no directory, the tool says what would help
   CHECK_THAT(finished.err, Catch::Contains("--dir"));
 }
 
+TEST_CASE("cli cache: a --dir that holds no cache is named in every verb", "[cli]") {
+  const Tool tool;
+  const std::string foreign = tool.file("foreign"), file = tool.file("file");
+  std::filesystem::create_directory(foreign);
+  librt::test::write_text(foreign + "/something", "else");
+  librt::test::write_text(file, "a file");
+  const std::vector<std::pair<std::string, std::string>> wrong{
+      {tool.file("none"), "there is no such directory"}, {foreign, "no cache of librt"}, {file, "not a directory"}};
+  for (const auto& [directory, said] : wrong) {
+    for (std::vector<std::string> verb :
+         {std::vector<std::string>{"path"},
+          {"ls"},
+          {"show", "abcd"},
+          {"why", "mla_decode", "dtype=bf16", "num_heads=16", "page_size=64", "--arch", "sm_80"},
+          {"stats"},
+          {"verify"},
+          {"extract", "abcd", "-o", tool.file("x")},
+          {"gc"},
+          {"rm", "abcd"},
+          {"clear"}}) {
+      CAPTURE(directory, verb);
+      verb.insert(verb.begin(), "cache");
+      verb.insert(verb.end(), {"--dir", directory});
+      const Finished finished = tool(verb);
+      CHECK(finished.exit_code == 2);
+      CHECK(finished.out.empty());
+      CHECK_THAT(finished.err, Catch::Contains("--dir=" + directory + ": " + said));
+    }
+  }
+  CHECK(std::filesystem::exists(foreign + "/something"));
+}
+
 TEST_CASE("cli cache: entries are listed, explained, checked and cleared", "[cli]") {
   const Tool tool;
   compile(tool, "64");

@@ -25,12 +25,7 @@ void write_text(const std::string& path, const std::string& text) {
   if (!file.flush()) throw std::runtime_error("cannot write " + path);
 }
 
-Finished run_process(const std::string& program, const std::vector<std::string>& arguments,
-                     const Variables& variables) {
-  const TempDir directory;
-  const std::string out = directory / "out";
-  const std::string err = directory / "err";
-
+std::vector<std::string> environment_with(const Variables& variables) {
   std::vector<std::string> environment;
   for (char** variable = environ; *variable != nullptr; ++variable) {
     const std::string_view text = *variable;
@@ -39,7 +34,15 @@ Finished run_process(const std::string& program, const std::vector<std::string>&
     if (inherited && !variables.contains(name)) environment.emplace_back(text);
   }
   for (const auto& [name, value] : variables) environment.push_back(name + "=" + value);
+  return environment;
+}
 
+Finished run_process(const std::string& program, const std::vector<std::string>& arguments,
+                     const Variables& variables) {
+  const TempDir directory;
+  const std::string out = directory / "out";
+  const std::string err = directory / "err";
+  std::vector<std::string> environment = environment_with(variables);
   std::vector<std::string> words{program};
   words.insert(words.end(), arguments.begin(), arguments.end());
   const auto pointers = [](std::vector<std::string>& strings) {

@@ -22,7 +22,10 @@ struct Finished {
 
 using Variables = std::map<std::string, std::string>;
 
-/// Runs a program to its end. Its environment is this process's without LIBRT_* (but LIBRT_NVRTC), plus `variables`.
+/// This process's environment without LIBRT_* (but LIBRT_NVRTC), plus `variables`: "NAME=value".
+std::vector<std::string> environment_with(const Variables& variables);
+
+/// Runs a program to its end in environment_with(variables).
 Finished run_process(const std::string& program, const std::vector<std::string>& arguments, const Variables& variables);
 
 /// A cache directory and the tool on it.

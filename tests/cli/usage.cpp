@@ -5,6 +5,7 @@
 
 #include <filesystem>
 
+#include "src/util/env.hpp"
 #include "tests/cli/process.hpp"
 
 using librt::test::Finished;
@@ -16,6 +17,7 @@ TEST_CASE("cli: every verb has help with an example, on stdout", "[cli]") {
                                                     {"compile"},
                                                     {"run"},
                                                     {"check"},
+                                                    {"prove"},
                                                     {"bench"},
                                                     {"doctor"},
                                                     {"cache"},
@@ -24,6 +26,11 @@ TEST_CASE("cli: every verb has help with an example, on stdout", "[cli]") {
                                                     {"cache", "show"},
                                                     {"cache", "verify"},
                                                     {"cache", "clear"},
+                                                    {"cache", "rm"},
+                                                    {"cache", "gc"},
+                                                    {"cache", "extract"},
+                                                    {"cache", "stats"},
+                                                    {"cache", "why"},
                                                     {"cache", "prewarm"}};
   for (std::vector<std::string> verb : verbs) {
     CAPTURE(verb);
@@ -72,6 +79,53 @@ TEST_CASE("cli: what is typed wrongly is exit code 2 and leaves stdout empty", "
     CHECK(finished.exit_code == 2);
     CHECK(finished.out.empty());
     CHECK_FALSE(finished.err.empty());
+  }
+}
+
+TEST_CASE("cli: what is misspelt is named, with the nearest that there is", "[cli]") {
+  const Tool tool;
+  const std::string cmpile = "cmpile: no such verb; did you mean compile?";
+  const std::vector<std::pair<std::vector<std::string>, std::string>> slips{
+      {{"cmpile"}, cmpile},
+      {{"cmpile", "gqa_decode", "--arch", "sm_80"}, cmpile},
+      {{"help", "cmpile"}, cmpile},
+      {{"ls"}, "ls: no such verb; did you mean cache ls?"},
+      {{"zzz"}, "zzz: no such verb; there are demo, compile, "},
+      {{"cache", "verfy"}, "librt cache: verfy: no such verb; did you mean verify?"},
+      {{"cache", "ls", "--jsno"}, "librt cache ls: --jsno: no such option; did you mean --json?"},
+      {{"cache", "ls", "-json"}, "librt cache ls: -json: no such option; did you mean --json?"},
+      {{"doctor", "--jsno=1"}, "librt doctor: --jsno: no such option; did you mean --json?"},
+      {{"compile", "gqa_decode", "--ach", "sm_80"}, "librt compile: --ach: no such option; did you mean --arch?"},
+      {{"compile", "gqa_decod", "--arch", "sm_80"}, "gqa_decod: did you mean gqa_decode?"},
+      {{"compile", "mla_decode", "num_head=16", "page_size=64", "dtype=bf16", "--arch", "sm_80"},
+       "num_head: did you mean num_heads?"},
+      {{"prove", "mla_decode", "pagesize=64"}, "pagesize: did you mean page_size?"},
+      {{"cache", "why", "mla_decod", "page_size=64", "--arch", "sm_80"}, "mla_decod: did you mean mla_decode?"},
+      {{"cache", "prewarm", "deepseek-v"}, "did you mean deepseek-v3?"},
+      {{"demo", "extra"}, "librt demo: extra is not expected"},
+      {{"help", "demo", "extra"}, "demo has no verbs"}};
+  for (const auto& [words, said] : slips) {
+    CAPTURE(words);
+    const Finished finished = tool(words);
+    CHECK(finished.exit_code == 2);
+    CHECK(finished.out.empty());
+    CHECK_THAT(finished.err, Catch::Contains(said));
+  }
+  CHECK_THAT(tool({"cmpile", "--json"}).json()["error"]["message"].get<std::string>(), Catch::Contains(cmpile));
+}
+
+TEST_CASE("cli: without a verb, and after help, there is the help", "[cli]") {
+  const Tool tool;
+  CHECK_THAT(tool({}).err, Catch::Contains("librt help compile") && Catch::Contains("doctor"));
+  CHECK_THAT(tool({"cache"}).err, Catch::Contains("prewarm"));
+  CHECK(tool({"help"}).out == tool({"--help"}).out);
+  for (const std::vector<std::string>& verb : {std::vector<std::string>{"compile"}, {"cache"}, {"cache", "why"}}) {
+    std::vector<std::string> help{"help"}, option = verb;
+    help.insert(help.end(), verb.begin(), verb.end());
+    option.push_back("--help");
+    CAPTURE(verb);
+    CHECK(tool(help).exit_code == 0);
+    CHECK(tool(help).out == tool(option).out);
   }
 }
 
@@ -152,4 +206,30 @@ TEST_CASE("cli: doctor says which cache directory is not used, and why", "[cli]"
   CHECK_THAT(refused[0], Catch::StartsWith(open_to_all) && Catch::Contains("can be written by"));
   CHECK_THAT(refused[1], Catch::StartsWith(open_to_all) && Catch::Contains("can be written by"));
   CHECK_THAT(refused[2], Catch::StartsWith(tool.file("none")));
+}
+
+TEST_CASE("cli: doctor shows each setting with its origin", "[cli]") {
+  const Tool tool;
+  const Finished finished = tool({"doctor", "--json", "--device", "virtual:sm_90"},
+                                 {{"LIBRT_CACHE_MODE", "ro"}, {"LIBRT_CACHEMODE", "ro"}, {"LIBRT_QWERTY", "1"}});
+  const auto json = finished.json();
+  std::map<std::string, std::pair<std::string, std::string>> settings;
+  for (const auto& each : json["settings"]) settings[each["variable"]] = {each["value"], each["origin"]};
+  using Pair = std::pair<std::string, std::string>;
+  for (const std::string_view variable : librt::util::known_variables()) {
+    CAPTURE(variable);
+    REQUIRE(settings.contains(std::string(variable)));
+    CHECK_FALSE(settings[std::string(variable)].first.empty());
+    CHECK_FALSE(settings[std::string(variable)].second.empty());
+  }
+  CHECK(settings["LIBRT_CACHE_MODE"] == Pair{"ro", "environment"});
+  CHECK(settings["LIBRT_CACHE_FSYNC"] == Pair{"1", "default"});
+  CHECK(settings["LIBRT_CACHE_DIR"] == Pair{tool.cache(), "environment"});
+  CHECK(settings["LIBRT_DEVICE"] == Pair{"virtual:sm_90", "--device"});
+  CHECK(json["unknown_variables"] ==
+        nlohmann::json::parse(R"([{"variable": "LIBRT_CACHEMODE", "meant": "LIBRT_CACHE_MODE"},
+                                  {"variable": "LIBRT_QWERTY", "meant": ""}])"));
+  const Finished words = tool({"doctor"}, {{"LIBRT_CACHEMODE", "ro"}});
+  CHECK_THAT(words.out, Catch::Contains("did you mean LIBRT_CACHE_MODE?") && Catch::Contains("SETTING"));
+  CHECK(tool({"doctor", "--json", "--dir", tool.file("x")}).json()["settings"][0]["origin"] == "--dir");
 }

@@ -3,8 +3,11 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <iterator>
 #include <memory>
 
+#include "tools/librt/table.hpp"
 #include "tools/librt/verb.hpp"
 
 namespace librt::tool {
@@ -16,12 +19,12 @@ std::string shown(double value) {
 
 int bench(bool json) {
   std::vector<Metric> metrics;
-  progress("measuring compiles and cache hits ...");
-  metrics = measure_cache();
-  progress("measuring the virtual device ...");
-  for (Metric& metric : measure_virtual_machine()) metrics.push_back(std::move(metric));
-  progress("looking for a GPU ...");
-  for (Metric& metric : measure_gpu()) metrics.push_back(std::move(metric));
+  {
+    ProgressBar bar("", kCacheSteps + kVirtualSteps + kGpuSteps);
+    metrics = measure_cache(bar);
+    std::ranges::move(measure_virtual_machine(bar), std::back_inserter(metrics));
+    std::ranges::move(measure_gpu(bar), std::back_inserter(metrics));
+  }
 
   bool met = true;
   for (const Metric& metric : metrics) met = met && metric.met();
@@ -34,13 +37,20 @@ int bench(bool json) {
     }
     print_json(Json{{"metrics", list}, {"version", version()}, {"all_targets_met", met}});
   } else {
-    std::vector<std::vector<std::string>> rows{{"NAME", "VALUE", "UNIT", "TARGET", ""}};
+    Rows rows;
     for (const Metric& metric : metrics) {
-      rows.push_back({metric.name, shown(metric.value), metric.unit,
+      rows.push_back({metric.name,
+                      shown(metric.value),
+                      metric.unit,
                       metric.has_target ? (metric.greater_is_better ? ">= " : "<= ") + shown(metric.target) : "",
-                      metric.met() ? "" : "missed"});
+                      {metric.met() ? "" : "missed", Style::bad}});
     }
-    print(table(rows, {1}));
+    print(table({{.heading = "NAME", .fit = Fit::shorten},
+                 {.heading = "VALUE", .right = true},
+                 {"UNIT"},
+                 {.heading = "TARGET", .right = true, .leaves = 1},
+                 {}},
+                rows));
   }
   return kDone;
 }

@@ -7,6 +7,8 @@
 #include <utility>
 #include <vector>
 
+#include "tools/librt/progress_bar.hpp"
+
 namespace librt::tool {
 
 struct Metric {
@@ -20,12 +22,17 @@ struct Metric {
   bool met() const { return !has_target || (greater_is_better ? value >= target : value <= target); }
 };
 
+// Each part tells `bar` as often as its kSteps say, before what it does next.
+
 /// Compile path and caches.
-std::vector<Metric> measure_cache();
+inline constexpr std::size_t kCacheSteps = 9;
+std::vector<Metric> measure_cache(ProgressBar& bar);
 /// The PTX machine on one core.
-std::vector<Metric> measure_virtual_machine();
+inline constexpr std::size_t kVirtualSteps = 6;
+std::vector<Metric> measure_virtual_machine(ProgressBar& bar);
 /// The kernels on a GPU, beside a plain device copy. Empty where there is no GPU.
-std::vector<Metric> measure_gpu();
+inline constexpr std::size_t kGpuSteps = 3;
+std::vector<Metric> measure_gpu(ProgressBar& bar);
 
 class Stopwatch {
  public:

@@ -118,11 +118,13 @@ struct PrewarmTimes {
 };
 
 /// In turns, so that what else the machine does meets both.
-PrewarmTimes prewarm_times(const Arch& arch) {
+PrewarmTimes prewarm_times(const Arch& arch, ProgressBar& bar) {
   constexpr int kRounds = 3;
   PrewarmTimes times;
   for (int i = 0; i < kRounds; ++i) {
+    bar.next("a prewarm on one thread");
     times.one_thread_s = std::min(times.one_thread_s, prewarm_s(1, arch));
+    bar.next("a prewarm on two threads");
     times.two_threads_s = std::min(times.two_threads_s, prewarm_s(2, arch));
   }
   return times;
@@ -130,10 +132,12 @@ PrewarmTimes prewarm_times(const Arch& arch) {
 
 }  // namespace
 
-std::vector<Metric> measure_cache() {
+std::vector<Metric> measure_cache(ProgressBar& bar) {
   const Arch arch = parse_arch("sm_80");
+  bar.next("compiles into an empty cache");
   const double overhead = overhead_ms(arch);
 
+  bar.next("hits on disk");
   const TemporaryDirectory directory;
   Runtime runtime(options_in(directory));
   runtime.compile(kSpec, arch);
@@ -147,13 +151,14 @@ std::vector<Metric> measure_cache() {
   });
   const double raw = raw_read_hash_ms(cache_list(runtime.options()).at(0).path);
 
+  bar.next("hits in memory");
   runtime.get(kSpec);
   const double memory = best_of(20, [&] {
     const Stopwatch watch;
     for (int i = 0; i < kCalls; ++i) runtime.get(kSpec);
     return watch.seconds() * 1e9 / kCalls;
   });
-  const PrewarmTimes prewarm = prewarm_times(parse_arch("sm_90a"));
+  const PrewarmTimes prewarm = prewarm_times(parse_arch("sm_90a"), bar);
   return {{.name = "compile.overhead_ms", .value = overhead, .unit = "ms", .target = 20},
           {.name = "cache.disk_hit_ms", .value = disk, .unit = "ms", .target = 0.3},
           {.name = "cache.raw_read_hash_ms", .value = raw, .unit = "ms", .has_target = false},

@@ -149,17 +149,20 @@ Metric measure_copy(Runtime& runtime) {
 
 }  // namespace
 
-std::vector<Metric> measure_gpu() {
+std::vector<Metric> measure_gpu(ProgressBar& bar) {
+  bar.next("the GPU's own copy");
   std::optional<Runtime> runtime = open_gpu();
   if (!runtime) return {};
-  return {
-      measure_copy(*runtime),
-      measure_decode(
-          *runtime, "gpu.gqa_decode_d128_p16_16x4k",
-          GqaDecodeSpec{.dtype = DType::bf16, .num_qo_heads = 32, .num_kv_heads = 8, .head_dim = 128, .page_size = 16},
-          16),
-      measure_decode(*runtime, "gpu.mla_decode_h16_p64_128x4k",
-                     MlaDecodeSpec{.dtype = DType::bf16, .num_heads = 16, .page_size = 64}, 128)};
+  std::vector<Metric> metrics{measure_copy(*runtime)};
+  bar.next("gqa_decode on the GPU");
+  metrics.push_back(measure_decode(
+      *runtime, "gpu.gqa_decode_d128_p16_16x4k",
+      GqaDecodeSpec{.dtype = DType::bf16, .num_qo_heads = 32, .num_kv_heads = 8, .head_dim = 128, .page_size = 16},
+      16));
+  bar.next("mla_decode on the GPU");
+  metrics.push_back(measure_decode(*runtime, "gpu.mla_decode_h16_p64_128x4k",
+                                   MlaDecodeSpec{.dtype = DType::bf16, .num_heads = 16, .page_size = 64}, 128));
+  return metrics;
 }
 
 }  // namespace librt::tool

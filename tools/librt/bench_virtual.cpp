@@ -38,7 +38,8 @@ std::vector<std::uint16_t> numbers(std::size_t count) {
 
 }  // namespace
 
-std::vector<Metric> measure_virtual_machine() {
+std::vector<Metric> measure_virtual_machine(ProgressBar& bar) {
+  bar.next("a compile for the virtual device");
   Options options = options_from_environment();
   options.cache_mode = CacheMode::off;
   const Artifact artifact = Runtime(options).compile(kSpec, parse_arch("compute_80"));
@@ -85,7 +86,8 @@ std::vector<Metric> measure_virtual_machine() {
   const std::span bytes = std::as_bytes(std::span(&params, 1));
   double plain = std::numeric_limits<double>::infinity(), instrumented = plain;
   std::uint64_t instructions = 0;
-  for (int i = 0; i < 5; ++i) {
+  for (std::size_t i = 1; i < kVirtualSteps; ++i) {
+    bar.next("the virtual device");
     const Stopwatch watch;
     instructions = ptx::launch(module, memory, artifact.entry, bytes, launch).warp_instructions;
     plain = std::min(plain, watch.seconds());

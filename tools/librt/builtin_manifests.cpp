@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <filesystem>
 
+#include "src/util/text.hpp"
 #include "tools/librt/verb.hpp"
 
 namespace librt::tool {
@@ -20,10 +21,12 @@ Manifest find_manifest(const std::string& name_or_path) {
   if (found != all.end()) return parse_manifest(found->text, found->path);
   std::error_code ignored;
   if (!std::filesystem::exists(name_or_path, ignored)) {
+    std::vector<std::string_view> names;
+    for (const BuiltInManifest& each : all) names.push_back(each.name);
     throw UsageError(
         fmt::format("{} is neither a file nor the name of a built-in manifest; `librt cache prewarm --list` "
-                    "shows these",
-                    name_or_path));
+                    "shows these{}",
+                    util::shown(name_or_path), util::did_you_mean(name_or_path, names)));
   }
   return read_manifest(name_or_path);
 }

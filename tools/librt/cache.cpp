@@ -7,27 +7,19 @@
 #include <memory>
 #include <numeric>
 
+#include "src/cache/directory.hpp"
 #include "src/util/text.hpp"
 #include "tools/librt/cache_verbs.hpp"
+#include "tools/librt/progress_bar.hpp"
+#include "tools/librt/table.hpp"
 
 namespace librt::tool {
 namespace {
 
-Json to_json(const CacheEntry& entry) {
-  return Json{{"key", entry.key},
-              {"path", entry.path},
-              {"kernel", entry.kernel},
-              {"spec", Json::parse(entry.spec, nullptr, false)},
-              {"target", entry.target},
-              {"nvrtc", entry.nvrtc},
-              {"file_bytes", entry.file_bytes},
-              {"created", entry.created},
-              {"last_used", entry.last_used},
-              {"compile_ms", entry.compile_ms}};
-}
+constexpr std::size_t kMostPath = 4096;
 
 int path(const CacheSettings& settings) {
-  const CacheLocation location = require_location(settings);
+  const CacheLocation location = require_cache(settings);
   if (settings.json) {
     print_json(Json{{"path", location.path}, {"reason", location.reason}});
   } else {
@@ -39,7 +31,7 @@ int path(const CacheSettings& settings) {
 }
 
 int list(const CacheSettings& settings) {
-  const CacheLocation location = require_location(settings);
+  const CacheLocation location = require_cache(settings);
   const std::vector<CacheEntry> entries = cache_list(options_of(settings));
   if (settings.json) {
     Json json = Json::array();
@@ -51,14 +43,21 @@ int list(const CacheSettings& settings) {
     say(fmt::format("no entries in {}", location.path));
     return kDone;
   }
-  std::vector<std::vector<std::string>> rows{
-      {"KEY", "KERNEL", "SPEC", "TARGET", "SIZE", "COMPILE", "LAST USED", "NVRTC"}};
+  Rows rows;
   for (const CacheEntry& entry : entries) {
     rows.push_back({short_key(entry.key), entry.kernel, spec_words(entry.spec), entry.target,
                     with_unit(entry.file_bytes), fmt::format("{:.0f} ms", entry.compile_ms),
                     how_long_ago(entry.last_used), entry.nvrtc});
   }
-  print(table(rows, {4, 5}));
+  print(table({{"KEY"},
+               {"KERNEL"},
+               {.heading = "SPEC", .fit = Fit::shorten},
+               {"TARGET"},
+               {.heading = "SIZE", .right = true, .leaves = 4},
+               {.heading = "COMPILE", .right = true, .leaves = 2},
+               {.heading = "LAST USED", .leaves = 3},
+               {.heading = "NVRTC", .leaves = 1}},
+              rows));
   const std::uint64_t bytes =
       std::accumulate(entries.begin(), entries.end(), std::uint64_t{0},
                       [](std::uint64_t sum, const CacheEntry& entry) { return sum + entry.file_bytes; });
@@ -66,109 +65,12 @@ int list(const CacheSettings& settings) {
   return kDone;
 }
 
-Json to_json(const CacheEntryDetail& detail) {
-  Json json = to_json(detail.entry);
-  json["entry_symbol"] = detail.entry_symbol;
-  json["cubin_bytes"] = detail.cubin_bytes;
-  json["ptx_bytes"] = detail.ptx_bytes;
-  json["block_threads"] = detail.block_threads;
-  json["dynamic_shared_bytes"] = detail.shared_bytes;
-  if (detail.resources) {
-    const KernelResources& resources = *detail.resources;
-    json["resources"] = Json{{"registers", resources.registers},
-                             {"stack_bytes", resources.stack_bytes},
-                             {"static_shared_bytes", resources.static_shared_bytes},
-                             {"max_threads", resources.max_threads},
-                             {"code_bytes", resources.code_bytes},
-                             {"toolchain", resources.toolchain}};
-  } else {
-    json["resources"] = nullptr;
-  }
-  json["key_document"] = Json::parse(detail.key_document, nullptr, false);
-  json["source"] = detail.source;
-  json["log"] = detail.log;
-  return json;
-}
-
-/// Strings without quotes, the elements of an array side by side.
-std::string words(const Json& value) {
-  if (value.is_string()) return value.get<std::string>();
-  if (!value.is_array()) return value.dump();
-  std::string text;
-  for (const Json& item : value) text += (text.empty() ? "" : "  ") + words(item);
-  return text;
-}
-
-/// The key document, one line for each field: what would have to change for a miss.
-std::string key_lines(const std::string& key_document) {
-  const Json document = Json::parse(key_document, nullptr, false);
-  if (!document.is_object()) return util::printable(key_document) + "\n";
-  std::vector<std::vector<std::string>> rows;
-  for (const auto& [name, value] : document.items()) {
-    if (name == "source") {
-      rows.push_back({"  " + name, "the stub below"});
-    } else if (value.is_array() || value.is_object()) {
-      std::string label = "  " + name;
-      for (const auto& [index, item] : value.items()) {
-        rows.push_back({std::exchange(label, {}), value.is_object() ? index + "=" + words(item) : words(item)});
-      }
-      if (!label.empty()) rows.push_back({label, "none"});
-    } else {
-      rows.push_back({"  " + name, words(value)});
-    }
-  }
-  return table(rows);
-}
-
-std::string indented(const std::string& as_stored) {
-  const std::string text = util::printable(as_stored);
-  std::string result;
-  std::size_t begin = 0;
-  while (begin < text.size()) {
-    const std::size_t end = std::min(text.find('\n', begin), text.size());
-    result += "  " + text.substr(begin, end - begin) + "\n";
-    begin = end + 1;
-  }
-  return result;
-}
-
-int show(const CacheSettings& settings) {
-  require_location(settings);
-  const CacheEntryDetail detail = cache_show(settings.key, options_of(settings));
-  if (settings.json) {
-    print_json(to_json(detail));
-    return kDone;
-  }
-  const CacheEntry& entry = detail.entry;
-  std::vector<std::vector<std::string>> rows{
-      {"key", entry.key},
-      {"kernel", fmt::format("{} {}", entry.kernel, spec_words(entry.spec))},
-      {"target", entry.target},
-      {"file", fmt::format("{}, {}", entry.path, with_unit(entry.file_bytes))},
-      {"made", fmt::format("{} by NVRTC {} in {:.0f} ms", date_of(entry.created), entry.nvrtc, entry.compile_ms)},
-      {"last used", how_long_ago(entry.last_used)},
-      {"holds", fmt::format("cubin {}, PTX {}", with_unit(detail.cubin_bytes), with_unit(detail.ptx_bytes))},
-      {"symbol", detail.entry_symbol},
-      {"block", fmt::format("{} threads, {} of dynamic shared memory", detail.block_threads,
-                            with_unit(static_cast<std::uint64_t>(detail.shared_bytes)))}};
-  if (detail.resources) {
-    const KernelResources& resources = *detail.resources;
-    rows.push_back({"thread", fmt::format("{} registers, {} B of stack", resources.registers, resources.stack_bytes)});
-    rows.push_back({"static shared", with_unit(static_cast<std::uint64_t>(resources.static_shared_bytes))});
-    rows.push_back({"code", with_unit(static_cast<std::uint64_t>(resources.code_bytes))});
-    rows.push_back({"assembled by", resources.toolchain});
-  }
-  print(table(rows));
-  print("\nThe key is a hash of\n" + key_lines(detail.key_document));
-  print("\nStub\n" + indented(detail.source));
-  if (!detail.log.empty()) print("\nWhat the assembler said\n" + indented(detail.log));
-  return kDone;
-}
-
 int verify(const CacheSettings& settings) {
-  const CacheLocation location = require_location(settings);
+  const CacheLocation location = require_cache(settings);
+  std::optional<ProgressBar> bar("reading every entry");
   const std::size_t repaired = settings.repair ? cache_repair(options_of(settings)) : 0;
   const std::vector<CacheVerdict> verdicts = cache_verify(options_of(settings));
+  bar.reset();
   std::size_t counts[3] = {};
   for (const CacheVerdict& verdict : verdicts) ++counts[static_cast<std::size_t>(verdict.finding)];
   const auto count = [&](CacheFinding finding) { return counts[static_cast<std::size_t>(finding)]; };
@@ -184,22 +86,23 @@ int verify(const CacheSettings& settings) {
                     {"repaired", repaired},
                     {"files", findings}});
   } else {
-    std::vector<std::vector<std::string>> rows;
+    Rows rows;
     for (const CacheFinding finding : {CacheFinding::ok, CacheFinding::corrupt, CacheFinding::untrusted}) {
-      rows.push_back({std::string(to_string(finding)), std::to_string(count(finding))});
+      const Style style = finding == CacheFinding::ok ? Style::good : count(finding) == 0 ? Style::plain : Style::bad;
+      rows.push_back({{std::string(to_string(finding)), style}, std::to_string(count(finding))});
       if (finding == CacheFinding::ok) continue;
       for (const CacheVerdict& verdict : verdicts) {
         if (verdict.finding == finding) rows.push_back({"", "", verdict.path, verdict.reason});
       }
     }
-    print(table(rows, {1}));
+    print(table({{}, {.right = true}, {.fit = Fit::wrap}, {.fit = Fit::wrap}}, rows));
     if (repaired > 0) say(fmt::format("removed {} that could not be used", entries_in_words(repaired)));
   }
   return count(CacheFinding::corrupt) + count(CacheFinding::untrusted) == 0 ? kDone : kProblemFound;
 }
 
 int clear(const CacheSettings& settings) {
-  const CacheLocation location = require_location(settings);
+  const CacheLocation location = require_cache(settings);
   const std::size_t removed = cache_clear(options_of(settings));
   if (settings.json) {
     print_json(Json{{"path", location.path}, {"removed", removed}});
@@ -242,6 +145,19 @@ void describe_gc(CLI::App& verb, CacheSettings& settings) {
 
 }  // namespace
 
+Json to_json(const CacheEntry& entry) {
+  return Json{{"key", entry.key},
+              {"path", entry.path},
+              {"kernel", entry.kernel},
+              {"spec", Json::parse(entry.spec, nullptr, false)},
+              {"target", entry.target},
+              {"nvrtc", entry.nvrtc},
+              {"file_bytes", entry.file_bytes},
+              {"created", entry.created},
+              {"last_used", entry.last_used},
+              {"compile_ms", entry.compile_ms}};
+}
+
 Options options_of(const CacheSettings& settings) {
   Options options = options_from_environment();
   if (!settings.dir.empty()) {
@@ -256,6 +172,25 @@ CacheLocation require_location(const CacheSettings& settings) {
   if (location.path.empty()) {
     throw CannotError(
         fmt::format("there is no cache directory: {}; set LIBRT_CACHE_DIR or give --dir", location.reason));
+  }
+  return location;
+}
+
+CacheLocation require_cache(const CacheSettings& settings) {
+  CacheLocation location = require_location(settings);
+  if (settings.dir.empty()) return location;
+  std::error_code error;
+  const auto status = std::filesystem::status(location.path, error);
+  const auto refuse = [&](std::string_view what) {
+    throw UsageError(fmt::format("--dir={}: {}", util::shown(location.path, kMostPath), what));
+  };
+  if (status.type() == std::filesystem::file_type::not_found) refuse("there is no such directory");
+  if (error) refuse(error.message());
+  if (!std::filesystem::is_directory(status)) refuse("not a directory");
+  if (!std::filesystem::exists(location.path + "/" + cache::kFormatDirectory, error)) {
+    refuse(error ? error.message()
+                 : fmt::format("no cache of librt: it has no {}/; `librt cache prewarm --dir` makes one",
+                               cache::kFormatDirectory));
   }
   return location;
 }
@@ -291,15 +226,15 @@ void add_cache(CLI::App& tool, int& exit_code) {
     verb->add_option("key", settings->key, "The key, or its first 4 or more digits")->required()->type_name("KEY");
     return verb;
   };
-  add_key(
-      add("show", "Explain one entry: what it holds, and what its key is made of", "librt cache show 3fa91c02", show));
+  add_key(add("show", "Explain one entry: what it holds, and what its key is made of", "librt cache show 3fa91c02",
+              cache_show_entry));
   describe_why(*add("why", "Say whether a specialization is there, and if not, what differs from the nearest entry",
                     "librt cache why mla_decode num_heads=16 page_size=64 dtype=bf16 --arch sm_90a", cache_why),
                *settings);
   describe_prewarm(
       *add("prewarm",
            "Compile all that a manifest asks for into the cache; needs no GPU. Exit code 1 if something "
-           "failed",
+           "failed, 3 if it did because this NVRTC does not know an architecture",
            "librt cache prewarm llama-3-8b --arch sm_90a,sm_100a -j 8 --dir /image/librt-cache", cache_prewarm),
       *settings);
   add("stats", "What was asked of the cache by all processes that used it", "librt cache stats --json",

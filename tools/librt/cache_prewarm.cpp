@@ -9,13 +9,15 @@
 #include "tools/librt/builtin_manifests.hpp"
 #include "tools/librt/cache_verbs.hpp"
 #include "tools/librt/progress_bar.hpp"
+#include "tools/librt/table.hpp"
+#include "tools/librt/typed.hpp"
 
 namespace librt::tool {
 namespace {
 
 int list_manifests(bool json) {
   Json list = Json::array();
-  std::vector<std::vector<std::string>> rows{{"NAME", "SPECS", "SOURCE"}};
+  Rows rows;
   for (const BuiltInManifest& each : built_in_manifests()) {
     const Manifest manifest = parse_manifest(each.text, each.path);
     list.push_back({{"name", each.name},
@@ -25,17 +27,13 @@ int list_manifests(bool json) {
                     {"note", manifest.note}});
     rows.push_back({std::string(each.name), std::to_string(manifest.specs.size()), manifest.source});
   }
-  json ? print_json(list) : print(table(rows, {1}));
+  json ? print_json(list)
+       : print(table({{"NAME"}, {.heading = "SPECS", .right = true}, {.heading = "SOURCE", .fit = Fit::wrap}}, rows));
   return kDone;
 }
 
 std::vector<Arch> wanted_archs(const CacheSettings& settings, const Manifest& manifest) {
-  std::vector<Arch> archs;
-  try {
-    for (const std::string& arch : settings.archs) archs.push_back(parse_arch(arch));
-  } catch (const Error& error) {
-    throw UsageError(error.what());
-  }
+  std::vector<Arch> archs = typed_archs(settings.archs);
   if (archs.empty()) archs = manifest.archs;
   if (archs.empty()) {
     throw UsageError(fmt::format("the manifest {} names no archs: give --arch, e.g. --arch sm_90a", settings.manifest));
@@ -76,17 +74,26 @@ Json to_json(const PrewarmReport& report, const CacheLocation& location) {
 }
 
 void print_words(const PrewarmReport& report, const CacheLocation& location) {
-  print(table({{"compiled", std::to_string(report.compiled), fmt::format("in {:.1f} s", report.seconds)},
+  print(table({{}, {.right = true}, {}},
+              {{"compiled", std::to_string(report.compiled), fmt::format("in {:.1f} s", report.seconds)},
                {"already there", std::to_string(report.already_there)},
-               {"failed", std::to_string(report.failed.size())}},
-              {1}));
+               {{"failed", report.failed.empty() ? Style::plain : Style::bad}, std::to_string(report.failed.size())}}));
   for (const PrewarmFailure& failure : report.failed) {
-    print(util::printable(fmt::format("FAILED  {}: {}\n", what(failure.program), failure.error)));
+    const std::string text = util::printable(fmt::format("  {}: {}", what(failure.program), failure.error));
+    print(labelled(Style::bad, "FAILED", text));
   }
   std::vector<std::string> archs;
   for (const Arch& arch : report.archs) archs.push_back(to_string(arch));
   say(fmt::format("{} of {} for {}, about {}, in {}", report.compiled + report.already_there - report.evicted,
                   entries_in_words(report.requested), fmt::join(archs, ", "), with_unit(report.bytes), location.path));
+}
+
+/// Where all that failed asks for what this NVRTC cannot do, nothing but another one helps.
+int exit_code_of(const PrewarmReport& report) {
+  if (report.complete()) return kDone;
+  const bool cannot = std::ranges::all_of(
+      report.failed, [](const PrewarmFailure& failure) { return failure.code == ErrorCode::unsupported; });
+  return cannot && report.evicted == 0 ? kMachineCannot : kProblemFound;
 }
 
 /// What GPUs of a kind ask for is not always what the kind is called.
@@ -108,10 +115,10 @@ int cache_prewarm(const CacheSettings& settings) {
   Runtime runtime(options);
   PrewarmReport report;
   {
-    std::optional<ProgressBar> bar;
+    std::optional<ProgressBar> bar;  // the library counts what is to be done
     report = runtime.prewarm(manifest.specs, archs,
                              {.threads = settings.jobs, .progress = [&](auto done, auto all, const auto& program) {
-                                if (!bar) bar.emplace(all);
+                                if (!bar) bar.emplace("", all);
                                 bar->show(done, what(program));
                               }});
   }
@@ -123,7 +130,7 @@ int cache_prewarm(const CacheSettings& settings) {
                     "LIBRT_CACHE_MAX_SIZE to more, or to 0",
                     entries_in_words(report.evicted), with_unit(options.cache_max_bytes), with_unit(report.bytes)));
   }
-  return report.complete() ? kDone : kProblemFound;
+  return exit_code_of(report);
 }
 
 }  // namespace librt::tool

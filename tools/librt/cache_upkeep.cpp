@@ -1,6 +1,5 @@
 // librt cache: why something is not there, what its users did, and what is removed or taken out.
 #include <fmt/format.h>
-#include <fmt/ranges.h>
 
 #include <array>
 #include <charconv>
@@ -11,21 +10,13 @@
 #include "src/util/files.hpp"
 #include "src/util/text.hpp"
 #include "tools/librt/cache_verbs.hpp"
+#include "tools/librt/table.hpp"
+#include "tools/librt/typed.hpp"
 
 namespace librt::tool {
 namespace {
 
 constexpr std::size_t kShownValue = 40;
-
-/// What was typed, or UsageError.
-template <class Parse>
-auto parsed(const Parse& parse) {
-  try {
-    return parse();
-  } catch (const Error& error) {
-    throw UsageError(error.what());
-  }
-}
 
 std::optional<std::uint64_t> bytes_of(const std::string& text) {
   if (text.empty()) return std::nullopt;
@@ -58,9 +49,9 @@ std::string percent(std::uint64_t part, std::uint64_t whole) {
 }  // namespace
 
 int cache_why(const CacheSettings& settings) {
-  const CacheLocation location = require_location(settings);
-  const Spec spec = parsed([&] { return parse_spec(fmt::format("{}", fmt::join(settings.words, " "))); });
-  const Arch arch = parsed([&] { return parse_arch(settings.arch); });
+  const CacheLocation location = require_cache(settings);
+  const Spec spec = typed_spec(settings.words);
+  const Arch arch = typed_arch(settings.arch);
   Options options = options_of(settings);
   options.cache_mode = CacheMode::ro;  // looking is not using
   const CacheExplanation explanation = Runtime(options).explain(spec, arch);
@@ -77,25 +68,27 @@ int cache_why(const CacheSettings& settings) {
     return kDone;
   }
   if (explanation.cached) {
-    print(fmt::format("hit   {}\n", explanation.key));
+    print(table({{{"hit", Style::good}, explanation.key}}));
     return kDone;
   }
-  print(fmt::format("miss  {}\n", explanation.key));
+  print(table({{{"miss", Style::warning}, explanation.key}}));
   if (explanation.nearest_key.empty()) {
-    print(fmt::format("no entry in {} to compare it with\n", location.path));
+    print(paragraph(fmt::format("no entry in {} to compare it with", util::printable(location.path)),
+                    columns_of(Stream::out), LongWords::keep));
     return kDone;
   }
   print(fmt::format("the nearest entry, {}, differs in\n", short_key(explanation.nearest_key)));
-  std::vector<std::vector<std::string>> rows{{"  FIELD", "WANTED", "THERE"}};
+  Rows rows;
   for (const CacheDifference& each : explanation.differences) {
     rows.push_back({"  " + each.field, util::shown(each.wanted, kShownValue), util::shown(each.found, kShownValue)});
   }
-  print(table(rows));
+  print(table({{"  FIELD"}, {.heading = "WANTED", .fit = Fit::shorten}, {.heading = "THERE", .fit = Fit::shorten}},
+              rows));
   return kDone;
 }
 
 int cache_print_stats(const CacheSettings& settings) {
-  const CacheLocation location = require_location(settings);
+  const CacheLocation location = require_cache(settings);
   const CacheStats stats = cache_stats(options_of(settings));
   if (settings.json) {
     print_json(Json{{"path", location.path},
@@ -120,9 +113,10 @@ int cache_print_stats(const CacheSettings& settings) {
     return kDone;
   }
   const auto row = [&](const char* name, std::uint64_t number, std::string more = {}) {
-    return std::vector<std::string>{name, std::to_string(number), std::move(more)};
+    return std::vector<Cell>{name, std::to_string(number), std::move(more)};
   };
   print(table(
+      {{}, {.right = true}, {}},
       {row("lookups", stats.lookups, stats.since == 0 ? "" : "since " + date_of(stats.since)),
        row("from memory", stats.memory_hits, percent(stats.memory_hits, stats.lookups)),
        row("from disk", stats.disk_hits, percent(stats.disk_hits, stats.lookups)),
@@ -131,13 +125,12 @@ int cache_print_stats(const CacheSettings& settings) {
        row("untrusted", stats.untrusted), row("not written", stats.publish_failed),
        row("lock waits", stats.lock_waits, fmt::format("{:.1f} s", static_cast<double>(stats.lock_wait_ms) / 1e3)),
        row("without lock", stats.lock_degraded), row("evicted", stats.evicted),
-       row("entries", stats.entries, with_unit(stats.bytes))},
-      {1}));
+       row("entries", stats.entries, with_unit(stats.bytes))}));
   return kDone;
 }
 
 int cache_gc(const CacheSettings& settings) {
-  const CacheLocation location = require_location(settings);
+  const CacheLocation location = require_cache(settings);
   CacheCollectOptions options{.max_bytes = bytes_of(settings.max_size), .dry_run = settings.dry_run};
   if (!settings.older_than.empty()) options.unused_for_seconds = seconds_of(settings.older_than);
   const CacheCollected collected = cache_collect(options, options_of(settings));
@@ -164,7 +157,7 @@ int cache_gc(const CacheSettings& settings) {
 }
 
 int cache_extract_file(const CacheSettings& settings) {
-  require_location(settings);
+  require_cache(settings);
   const Artifact artifact = cache_extract(settings.key, options_of(settings));
   const bool ptx = settings.ptx || artifact.cubin.empty();
   const auto bytes = ptx ? std::as_bytes(std::span(artifact.ptx)) : std::span<const std::byte>(artifact.cubin);
@@ -185,7 +178,7 @@ int cache_extract_file(const CacheSettings& settings) {
 }
 
 int cache_rm(const CacheSettings& settings) {
-  require_location(settings);
+  require_cache(settings);
   const std::string path = cache_remove(settings.key, options_of(settings));
   if (settings.json) {
     print_json(Json{{"removed", path}});

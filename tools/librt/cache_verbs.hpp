@@ -31,12 +31,18 @@ struct CacheSettings {
 Options options_of(const CacheSettings& settings);
 /// Where the cache is; CannotError, which says what would help, if nowhere.
 CacheLocation require_location(const CacheSettings& settings);
+/// The same for verbs that make no cache: a --dir that holds none is a UsageError. The cache that is used without --dir
+/// may be one that nobody has filled yet.
+CacheLocation require_cache(const CacheSettings& settings);
 std::string short_key(const std::string& key);
 /// "2026-11-24 08:00:00 UTC"
 std::string date_of(std::int64_t seconds_since_1970);
 /// "1 entry", "2 entries"
 std::string entries_in_words(std::uint64_t number);
 
+Json to_json(const CacheEntry& entry);
+
+int cache_show_entry(const CacheSettings& settings);
 int cache_why(const CacheSettings& settings);
 int cache_print_stats(const CacheSettings& settings);
 int cache_gc(const CacheSettings& settings);

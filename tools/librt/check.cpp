@@ -62,7 +62,7 @@ int check(const CheckSettings& settings) {
                     {"problems", findings.problems.to_json()},
                     {"notes", findings.notes.to_json()}});
   } else {
-    print(findings.problems.to_text("problem") + findings.notes.to_text("note"));
+    print(findings.problems.to_text("problem", Style::bad) + findings.notes.to_text("note", Style::warning));
   }
   say(conclusion(settings.input, findings));
   return sound ? kDone : kProblemFound;

@@ -1,6 +1,5 @@
 // librt compile: one specialization to a cubin or PTX file, for any architecture, without a GPU.
 #include <fmt/format.h>
-#include <fmt/ranges.h>
 
 #include <chrono>
 #include <memory>
@@ -8,6 +7,9 @@
 
 #include "src/jit/binary_info.hpp"
 #include "src/util/files.hpp"
+#include "tools/librt/progress_bar.hpp"
+#include "tools/librt/table.hpp"
+#include "tools/librt/typed.hpp"
 #include "tools/librt/verb.hpp"
 
 namespace librt::tool {
@@ -22,16 +24,6 @@ struct CompileSettings {
   std::string ptx_path;
   bool source = false;
 };
-
-/// What was typed, or UsageError.
-template <class Parse>
-auto parsed(const Parse& parse) {
-  try {
-    return parse();
-  } catch (const Error& error) {
-    throw UsageError(error.what());
-  }
-}
 
 std::optional<KernelResources> resources_of(const Artifact& artifact) {
   if (artifact.cubin.empty()) return {};
@@ -66,15 +58,14 @@ std::string summary(const Artifact& artifact, double total_ms) {
   const std::string origin = artifact.origin == Origin::compiled
                                  ? fmt::format("compiled in {:.0f} ms", artifact.compile_ms)
                                  : fmt::format("{} hit", to_string(artifact.origin));
-  std::vector<std::vector<std::string>> rows{
-      {"kernel", fmt::format("{} {}", artifact.kernel, spec_words(artifact.spec))},
-      {"target", to_string(artifact.arch)},
-      {"key", artifact.key},
-      {"origin", origin},
-      {"time", fmt::format("{:.1f} ms", total_ms)},
-      {"size", fmt::format("cubin {}, PTX {}", with_unit(artifact.cubin.size()), with_unit(artifact.ptx.size()))},
-      {"block", fmt::format("{} threads, {} of dynamic shared memory", artifact.block_threads,
-                            with_unit(static_cast<std::uint64_t>(artifact.shared_bytes)))}};
+  Rows rows{{"kernel", fmt::format("{} {}", artifact.kernel, spec_words(artifact.spec))},
+            {"target", to_string(artifact.arch)},
+            {"key", artifact.key},
+            {"origin", origin},
+            {"time", fmt::format("{:.1f} ms", total_ms)},
+            {"size", fmt::format("cubin {}, PTX {}", with_unit(artifact.cubin.size()), with_unit(artifact.ptx.size()))},
+            {"block", fmt::format("{} threads, {} of dynamic shared memory", artifact.block_threads,
+                                  with_unit(static_cast<std::uint64_t>(artifact.shared_bytes)))}};
   if (const auto resources = resources_of(artifact)) {
     rows.push_back(
         {"thread", fmt::format("{} registers, {} B of stack", resources->registers, resources->stack_bytes)});
@@ -83,8 +74,8 @@ std::string summary(const Artifact& artifact, double total_ms) {
 }
 
 int compile(const CompileSettings& settings) {
-  const Spec spec = parsed([&] { return parse_spec(fmt::format("{}", fmt::join(settings.words, " "))); });
-  const Arch arch = parsed([&] { return parse_arch(settings.arch); });
+  const Spec spec = typed_spec(settings.words);
+  const Arch arch = typed_arch(settings.arch);
   Runtime runtime(options_from_environment());
 
   const bool wants_files = !settings.output.empty() || settings.ptx;
@@ -94,9 +85,11 @@ int compile(const CompileSettings& settings) {
     return kDone;
   }
 
-  progress(fmt::format("compiling for {} ...", to_string(arch)));
   const auto begin = std::chrono::steady_clock::now();
-  const Artifact artifact = runtime.compile(spec, arch);
+  const Artifact artifact = [&] {
+    const ProgressBar bar(fmt::format("compiling {} for {}", kernel_name(spec), to_string(arch)));
+    return runtime.compile(spec, arch);
+  }();
   const double total_ms = std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - begin).count();
 
   const auto ptx_bytes = std::as_bytes(std::span(artifact.ptx));

@@ -12,7 +12,9 @@
 #include "tools/librt/decode.hpp"
 #include "tools/librt/demo_edits.hpp"
 #include "tools/librt/numbers.hpp"
+#include "tools/librt/progress_bar.hpp"
 #include "tools/librt/reference.hpp"
+#include "tools/librt/table.hpp"
 #include "tools/librt/verb.hpp"
 
 namespace librt::tool {
@@ -150,15 +152,15 @@ KernelStory tell(const Spec& spec, const Arch& arch) {
   KernelStory story;
   story.spec = to_string(spec);
   Batch batch(spec);
-  progress(fmt::format("{}: compiling for {} ...", kernel_name(spec), to_string(arch)));
+  ProgressBar bar(fmt::format("{}: compiling for {}", kernel_name(spec), to_string(arch)));
   Runtime runtime(options);
   const Artifact artifact = runtime.compile(spec, arch);
   story.key = artifact.key;
   story.origin = artifact.origin;
   story.compile_ms = artifact.compile_ms;
-  progress(fmt::format("{}: running on the virtual device ...", kernel_name(spec)));
+  bar.next(fmt::format("{}: running on the virtual device", kernel_name(spec)));
   story.librt = run_both(runtime, runtime.load(spec, artifact), batch);
-  progress(fmt::format("{}: compiling and running the edited kernel ...", kernel_name(spec)));
+  bar.next(fmt::format("{}: compiling and running the edited kernel", kernel_name(spec)));
   Runtime edited_runtime(edited_options);
   story.edited = run_both(edited_runtime, edited_runtime.load(spec, edited_runtime.compile(spec, arch)), batch);
 
@@ -192,19 +194,29 @@ std::string in_words(const KernelStory& story, const Arch& arch) {
   const std::string origin = story.origin == Origin::compiled
                                  ? fmt::format("compiled in {:.0f} ms", story.compile_ms)
                                  : fmt::format("from the cache ({})", to_string(story.origin));
-  const std::vector<std::vector<std::string>> rows{
-      {"  ", "padding holds", "NaN in the output", "largest error", "first outputs of head 0"},
-      {"  ", "zeros", fmt::format("{} of {}", count_nan(story.librt.clean), story.output_elements),
-       fmt::format("{:.5f}", story.clean_error), first_values(story.librt.clean)},
-      {"  ", "NaN", fmt::format("{} of {}", count_nan(story.librt.poisoned), story.output_elements),
-       fmt::format("{:.5f}", story.poisoned_error), first_values(story.librt.poisoned)},
-      {"  ", "NaN, V not zeroed", fmt::format("{} of {}", count_nan(story.edited.poisoned), story.output_elements), "-",
-       first_values(story.edited.poisoned)}};
-  return fmt::format(
-      "{}\n  {} for {}; that cubin's PTX runs on the virtual device\n  {} elements of padding\n{}"
-      "  output and LSE with NaN in the padding bit-identical to those with zeros: {}\n\n",
-      story.spec, origin, to_string(arch), story.padding_elements, table(rows),
-      same_bits(story.librt.clean, story.librt.poisoned) ? "yes" : "NO");
+  const auto nan = [&](const DecodeResult& result) {
+    const std::int64_t count = count_nan(result);
+    return Cell(fmt::format("{} of {}", count, story.output_elements), count == 0 ? Style::good : Style::bad);
+  };
+  const std::vector<Column> columns{{"  padding holds"},
+                                    {"NaN in output"},
+                                    {.heading = "largest error", .right = true},
+                                    {.heading = "first outputs of head 0", .fit = Fit::shorten, .leaves = 1}};
+  const Rows rows{
+      {"  zeros", nan(story.librt.clean), fmt::format("{:.5f}", story.clean_error), first_values(story.librt.clean)},
+      {"  NaN", nan(story.librt.poisoned), fmt::format("{:.5f}", story.poisoned_error),
+       first_values(story.librt.poisoned)},
+      {"  NaN, V not zeroed", nan(story.edited.poisoned), "-", first_values(story.edited.poisoned)}};
+  const auto prose = [](const std::string& text) { return paragraph(text, prose_columns(Stream::out)); };
+  const bool same = same_bits(story.librt.clean, story.librt.poisoned);
+  return styled(Style::heading, prose(story.spec)) +
+         prose(fmt::format("  {} for {}; that cubin's PTX runs on the virtual device\n  {} elements of padding", origin,
+                           to_string(arch), story.padding_elements)) +
+         table(columns, rows) +
+         styled(same ? Style::good : Style::bad,
+                prose(fmt::format("  output and LSE with NaN in the padding bit-identical to those with zeros: {}",
+                                  same ? "yes" : "NO"))) +
+         "\n";
 }
 
 int demo(bool json) {
@@ -214,12 +226,13 @@ int demo(bool json) {
       GqaDecodeSpec{
           .dtype = DType::bf16, .num_qo_heads = 32, .num_kv_heads = 8, .head_dim = 128, .page_size = kPageSize}};
   if (!json) {
-    print(
-        "FlashInfer #941: page size 4, 13 tokens. The last page holds 1 token and 3 slots that nobody has written.\n"
-        "A masked score gives these slots the weight 0, but 0 x NaN = NaN: if they happen to hold NaN, so does every\n"
-        "output. librt puts zeros in the place of V wherever there is no token, so what stands there does not matter.\n"
-        "The last row of each table is the same kernel with that one step edited out of its text.\n"
-        "Errors are relative to the largest value of a row, against double precision.\n\n");
+    print(paragraph(
+        "FlashInfer #941: page size 4, 13 tokens. The last page holds 1 token and 3 slots that nobody has written. "
+        "A masked score gives these slots the weight 0, but 0 x NaN = NaN: if they happen to hold NaN, so does every "
+        "output. librt puts zeros in the place of V wherever there is no token, so what stands there does not matter. "
+        "The last row of each table is the same kernel with that one step edited out of its text. "
+        "Errors are relative to the largest value of a row, against double precision.\n",
+        prose_columns(Stream::out)));
   }
   bool good = true;
   Json stories = Json::array();
@@ -236,7 +249,8 @@ int demo(bool json) {
                     {"kernels", stories},
                     {"promise_kept", good}});
   } else {
-    print(good ? "Every promise was kept. `librt cache ls` shows the cubins.\n" : "A PROMISE WAS BROKEN: see above.\n");
+    print(good ? styled(Style::good, "Every promise was kept.") + " `librt cache ls` shows the cubins.\n"
+               : styled(Style::bad, "A PROMISE WAS BROKEN:") + " see above.\n");
   }
   return good ? kDone : kProblemFound;
 }

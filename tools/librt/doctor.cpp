@@ -4,13 +4,17 @@
 #include <dlfcn.h>
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <array>
+#include <filesystem>
 #include <memory>
 #include <utility>
 
 #include "src/api/cache_words.hpp"
 #include "src/jit/nvrtc_identity.hpp"
 #include "src/jit/sources.hpp"
+#include "tools/librt/progress_bar.hpp"
+#include "tools/librt/table.hpp"
 #include "tools/librt/verb.hpp"
 
 namespace librt::tool {
@@ -48,6 +52,9 @@ std::string nvrtc(const Options& options) {
                      identity.build_id.substr(0, 16), identity.builtins_build_id.substr(0, 16), identity.origin);
 }
 
+// What has to be there for `librt` to be of use.
+constexpr std::string_view kCompile = "compile", kVirtual = "virtual";
+
 constexpr GqaDecodeSpec kSmallSpec{
     .dtype = DType::bf16, .num_qo_heads = 1, .num_kv_heads = 1, .head_dim = 64, .page_size = 16};
 
@@ -69,12 +76,14 @@ std::string virtual_device(Options options) {
   return describe(runtime.device());
 }
 
-int doctor(bool json) {
-  const Options options = options_from_environment();
-  const Finding compile =
-      finding("compile", "make NVRTC available: see the line above", [&] { return compiles(options); });
-  const Finding machine = finding("virtual", "please report this: the virtual device needs nothing from the machine",
-                                  [&] { return virtual_device(options); });
+struct DoctorSettings {
+  bool json = false;
+  std::string dir;
+  std::string device;
+};
+
+std::vector<Finding> look(const Options& options) {
+  const ProgressBar bar("looking at this machine");
   std::vector<Finding> findings{
       finding("driver", "install NVIDIA's driver; in a container, start it with the GPU made visible", driver_version),
       finding("gpu", "without one, LIBRT_DEVICE=virtual (or `librt run --device virtual`) runs kernels on the CPU",
@@ -89,24 +98,64 @@ int doctor(bool json) {
                     jit::KernelSources::load(options.kernels_dir, {}, api::trust_of(options.cache_trust));
                 return fmt::format("{} files, {}", sources.files().size(), sources.origin());
               }),
-      compile,
-      machine,
-  };
+      finding(kCompile, "make NVRTC available: see the line above", [&] { return compiles(options); }),
+      finding(kVirtual, "please report this: the virtual device needs nothing from the machine",
+              [&] { return virtual_device(options); })};
   for (Finding& line : look_at_caches(options)) findings.push_back(std::move(line));
-  const bool usable = compile.ok && machine.ok;
-  if (json) {
-    Json lines = Json::array();
+  return findings;
+}
+
+void print_words(const std::vector<Finding>& findings, const std::vector<Setting>& settings,
+                 const std::vector<UnknownVariable>& unknown) {
+  Rows rows{{"librt", {"ok", Style::good}, std::string(version())}};
+  for (const Finding& line : findings) {
+    rows.push_back({line.name, {line.ok ? "ok" : "missing", line.ok ? Style::good : Style::warning}, line.found});
+    if (!line.ok) rows.push_back({"", "", "-> " + line.help});
+  }
+  print(table({{}, {}, {.fit = Fit::wrap}}, rows));
+  rows.clear();
+  for (const Setting& setting : settings) rows.push_back({setting.variable, setting.value, setting.origin});
+  for (const UnknownVariable& each : unknown) {
+    rows.push_back({{each.variable, Style::warning},
+                    {"nothing reads it", Style::warning},
+                    each.meant.empty() ? "" : "did you mean " + each.meant + "?"});
+  }
+  print("\n" +
+        table({{"SETTING"}, {.heading = "VALUE", .fit = Fit::wrap}, {.heading = "FROM", .fit = Fit::wrap}}, rows));
+}
+
+int doctor(const DoctorSettings& typed) {
+  Options options = options_from_environment();
+  std::map<std::string_view, std::string> overridden;
+  if (!typed.dir.empty()) {
+    options.cache_dir = std::filesystem::absolute(typed.dir).lexically_normal();
+    overridden["LIBRT_CACHE_DIR"] = "--dir";
+  }
+  if (!typed.device.empty()) {
+    options.device = typed.device;
+    overridden["LIBRT_DEVICE"] = "--device";
+  }
+  const std::vector<Finding> findings = look(options);
+  const std::vector<Setting> settings = settings_in_use(options, overridden);
+  const std::vector<UnknownVariable> unknown = unknown_variables();
+  const bool usable = std::ranges::all_of(
+      findings, [](const Finding& line) { return line.ok || (line.name != kCompile && line.name != kVirtual); });
+  if (typed.json) {
+    Json lines = Json::array(), list = Json::array(), unread = Json::array();
     for (const Finding& line : findings) {
       lines.push_back({{"name", line.name}, {"ok", line.ok}, {"found", line.found}, {"help", line.help}});
     }
-    print_json(Json{{"version", version()}, {"usable", usable}, {"findings", lines}});
-  } else {
-    std::vector<std::vector<std::string>> rows{{"librt", "ok", std::string(version())}};
-    for (const Finding& line : findings) {
-      rows.push_back({line.name, line.ok ? "ok" : "missing", line.found});
-      if (!line.ok) rows.push_back({"", "", "-> " + line.help});
+    for (const Setting& setting : settings) {
+      list.push_back({{"variable", setting.variable}, {"value", setting.value}, {"origin", setting.origin}});
     }
-    print(table(rows));
+    for (const UnknownVariable& each : unknown) unread.push_back({{"variable", each.variable}, {"meant", each.meant}});
+    print_json(Json{{"version", version()},
+                    {"usable", usable},
+                    {"findings", lines},
+                    {"settings", list},
+                    {"unknown_variables", unread}});
+  } else {
+    print_words(findings, settings, unknown);
     say(usable ? "Kernels can be compiled, cached and run here." : "Kernels cannot be compiled and run here.");
   }
   return usable ? kDone : kMachineCannot;
@@ -115,12 +164,15 @@ int doctor(bool json) {
 }  // namespace
 
 void add_doctor(CLI::App& tool, int& exit_code) {
-  auto json = std::make_shared<bool>(false);
+  auto typed = std::make_shared<DoctorSettings>();
   CLI::App* const verb = add_verb(tool, "doctor",
-                                  "Say what is found here: driver, GPU, NVRTC, kernels, cache; exit code 3 "
-                                  "if kernels cannot be compiled and run",
-                                  "librt doctor", *json);
-  verb->callback([json, &exit_code] { exit_code = doctor(*json); });
+                                  "Say what is found here: driver, GPU, NVRTC, kernels, cache, and each setting with "
+                                  "where it comes from; exit code 3 if kernels cannot be compiled and run",
+                                  "librt doctor", typed->json);
+  verb->add_option("--dir", typed->dir, "Look at this cache directory")->type_name("DIR");
+  verb->add_option("--device", typed->device, "Look at this device: cuda:N, virtual or virtual:sm_XX")
+      ->type_name("DEVICE");
+  verb->callback([typed, &exit_code] { exit_code = doctor(*typed); });
 }
 
 }  // namespace librt::tool

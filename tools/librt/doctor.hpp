@@ -1,10 +1,12 @@
-// One line of `librt doctor`.
+// What the parts of `librt doctor` share.
 #pragma once
 
 #include <librt/options.hpp>
 
 #include <exception>
+#include <map>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace librt::tool {
@@ -18,13 +20,30 @@ struct Finding {
 
 /// Runs a check that returns what it found; an exception becomes a finding that is not ok.
 template <class Check>
-Finding finding(const std::string& name, const std::string& help, const Check& check) {
+Finding finding(std::string_view name, const std::string& help, const Check& check) {
   try {
-    return {name, true, check(), {}};
+    return {std::string(name), true, check(), {}};
   } catch (const std::exception& error) {
-    return {name, false, error.what(), help};
+    return {std::string(name), false, error.what(), help};
   }
 }
+
+struct Setting {
+  std::string variable{};  // "LIBRT_CACHE_MODE"
+  std::string value{};     // what is used
+  std::string origin{};    // "environment", "default", the option that was typed, or another variable
+};
+
+/// One for each variable that librt reads. `typed` names the options of the command line by the variable they override.
+std::vector<Setting> settings_in_use(const Options& options, const std::map<std::string_view, std::string>& typed);
+
+struct UnknownVariable {
+  std::string variable{};
+  std::string meant{};  // empty = none is near
+};
+
+/// Those of the environment that begin with LIBRT_ and that nothing reads.
+std::vector<UnknownVariable> unknown_variables();
 
 /// Where it is, whose it is, its file system and its locks; then each read-only directory.
 std::vector<Finding> look_at_caches(const Options& options);

@@ -44,12 +44,14 @@ Json FindingList::to_json() const {
   return list;
 }
 
-std::string FindingList::to_text(std::string_view prefix) const {
+std::string FindingList::to_text(std::string_view prefix, Style style) const {
   std::string text;
-  for (const Finding& finding : listed_) text += fmt::format("{} {}: {}\n", prefix, finding.kind, finding.what);
-  for (const auto& [kind, count] : left_out()) {
-    text += fmt::format("{} {}: {} more of this kind are not listed\n", prefix, kind, count);
-  }
+  const auto add_line = [&](const std::string& kind, const std::string& what) {
+    text += labelled(style, std::string(prefix), fmt::format(" {}: {}", kind, what));
+  };
+  for (const Finding& finding : listed_) add_line(finding.kind, finding.what);
+  for (const auto& [kind, count] : left_out())
+    add_line(kind, fmt::format("{} more of this kind are not listed", count));
   return text;
 }
 

@@ -7,6 +7,7 @@
 #include <string_view>
 #include <vector>
 
+#include "tools/librt/terminal.hpp"
 #include "tools/librt/verb.hpp"
 
 namespace librt::tool {
@@ -34,7 +35,7 @@ class FindingList {
   /// An array of {"kind", "what", and where}; a last one of a kind that is cut short has "left_out".
   Json to_json() const;
   /// One line each, in the order in which they were found, each beginning with `prefix`.
-  std::string to_text(std::string_view prefix) const;
+  std::string to_text(std::string_view prefix, Style style) const;
 
  private:
   std::vector<Finding> listed_;

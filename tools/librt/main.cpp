@@ -8,10 +8,10 @@
 #include <cstring>
 #include <exception>
 #include <new>
-#include <sstream>
 
 #include "src/util/files.hpp"
 #include "src/util/text.hpp"
+#include "tools/librt/usage.hpp"
 #include "tools/librt/verb.hpp"
 
 namespace {
@@ -19,8 +19,11 @@ namespace {
 using namespace librt::tool;
 namespace util = librt::util;
 
+constexpr std::size_t kMostSaid = 4096;
+
 int exit_code_of(librt::ErrorCode code) {
   switch (code) {
+    case librt::ErrorCode::unsupported:
     case librt::ErrorCode::no_nvrtc:
     case librt::ErrorCode::no_device:
     case librt::ErrorCode::not_cached:
@@ -31,17 +34,24 @@ int exit_code_of(librt::ErrorCode code) {
 }
 
 void report(bool json, std::string_view code, const std::string& message, const std::string& detail) {
-  constexpr std::size_t kMostSaid = 4096;  // JSON has all of it
-  say(fmt::format("librt: {}", message.size() <= kMostSaid ? message : util::shown(message, kMostSaid)));
+  // JSON has all of it.
+  say(fmt::format("librt: {}", message.size() <= kMostSaid ? message : util::shown(message, kMostSaid)), Style::bad);
   if (!detail.empty()) say(detail);
   if (json) print_json(Json{{"error", {{"code", code}, {"message", message}, {"detail", detail}}}});
 }
 
-/// What CLI11 says of a mistake holds the words that were typed, which may be long.
-void say_mistake(std::string text) {
-  constexpr std::size_t kMostInLine = 1024;
-  std::istringstream lines(std::move(text));
-  for (std::string line; std::getline(lines, line);) say(util::shown(line, kMostInLine));
+/// What was typed is none of what there is; where a verb is all that is missing, the help says which there are.
+int refuse(bool json, const CLI::App& tool, const CLI::ParseError& error) {
+  const std::string verbs = typed_verbs(tool);
+  const std::string problem = util::shown(fmt::format("{}: {}", verbs, usage_problem(tool, error)), kMostSaid);
+  if (json) print_json(Json{{"error", {{"code", "usage"}, {"message", problem}, {"detail", ""}}}});
+  if (lacks_verb(tool)) {
+    say(tool.help());
+  } else {
+    say(problem, Style::bad);
+    say(fmt::format("`{} --help` shows what can be typed.", verbs));
+  }
+  return kUsage;
 }
 
 int run_tool(int argc, char** argv, bool json) {
@@ -50,9 +60,10 @@ int run_tool(int argc, char** argv, bool json) {
       "librt");
   tool.set_version_flag("--version", std::string(librt::version()));
   tool.require_subcommand(1);
+  tool.formatter(help_formatter());
   tool.footer(
-      "Exit codes: 0 done, 1 a problem was found, 2 usage, 3 this machine cannot (the message says what would\n"
-      "help). Data goes to stdout, talk to stderr. `librt VERB --help` shows an example.");
+      "Exit codes: 0 done, 1 a problem was found, 2 usage, 3 this machine cannot (the message says what would help). "
+      "Data goes to stdout, talk to stderr.\nExamples:\n  librt demo\n  librt help compile");
   int exit_code = kDone;
   add_demo(tool, exit_code);
   add_compile(tool, exit_code);
@@ -62,14 +73,15 @@ int run_tool(int argc, char** argv, bool json) {
   add_bench(tool, exit_code);
   add_cache(tool, exit_code);
   add_doctor(tool, exit_code);
+  add_help(tool);
   try {
     tool.parse(argc, argv);
+  } catch (const CLI::CallForHelp&) {
+    print(tool.help());
+  } catch (const CLI::CallForVersion&) {
+    print(fmt::format("{}\n", librt::version()));
   } catch (const CLI::ParseError& error) {
-    std::ostringstream help, mistake;
-    const int parsed = tool.exit(error, help, mistake);
-    print(help.str());
-    if (!mistake.str().empty()) say_mistake(mistake.str());
-    return parsed == 0 ? kDone : kUsage;
+    return refuse(json, tool, error);
   } catch (const UsageError& error) {
     report(json, "usage", error.what(), {});
     return kUsage;

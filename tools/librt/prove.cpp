@@ -1,6 +1,5 @@
 // librt prove: no byte of padding reaches an output, whatever bits it holds.
 #include <fmt/format.h>
-#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <chrono>
@@ -13,6 +12,8 @@
 #include "tools/librt/builtin_manifests.hpp"
 #include "tools/librt/progress_bar.hpp"
 #include "tools/librt/proof.hpp"
+#include "tools/librt/table.hpp"
+#include "tools/librt/typed.hpp"
 #include "tools/librt/verb.hpp"
 
 namespace librt::tool {
@@ -86,8 +87,7 @@ std::vector<Verdict> prove_all(Runtime& runtime, const Manifest& matrix, const P
   std::vector<std::vector<Verdict>> verdicts(matrix.specs.size());
   std::mutex mutex;
   std::size_t done = 0;
-  ProgressBar bar(matrix.specs.size());
-  bar.show(0, "compiling and running");
+  ProgressBar bar("compiling and running", matrix.specs.size());
   util::for_each_index(matrix.specs.size(), settings.jobs, [&](std::size_t i) {
     verdicts[i] = prove_spec(runtime, matrix.specs[i], matrix.archs, settings.most_batches);
     const std::lock_guard lock(mutex);
@@ -124,41 +124,40 @@ Json to_json(const Verdict& verdict) {
 }
 
 std::string in_words(const Verdict& verdict) {
+  const std::size_t columns = columns_of(Stream::out);
+  const bool proven = verdict.proof.findings.empty();
   const std::string how = verdict.same_ptx_as.empty() ? fmt::format("{} runs", verdict.proof.runs)
                                                       : fmt::format("same PTX as {}", verdict.same_ptx_as);
-  std::string text = fmt::format("{}  {:<8} {}  ({})\n", verdict.proof.findings.empty() ? "proven " : "REFUTED",
-                                 to_string(verdict.arch), to_string(verdict.spec), how);
+  // What goes on below begins below the specialization.
+  std::string text =
+      table({{}, {}, {.fit = Fit::wrap}}, {{{proven ? "proven " : "REFUTED", proven ? Style::good : Style::bad},
+                                            fmt::format("{:<8}", to_string(verdict.arch)),
+                                            fmt::format("{}  ({})", to_string(verdict.spec), how)}});
   if (!verdict.same_ptx_as.empty()) return text;
   for (const ProofFinding& finding : verdict.proof.findings) {
-    text += fmt::format("    {}\n      batch: {}\n", finding.what, finding.batch);
-    if (!finding.origin.empty()) text += fmt::format("      it comes from {}\n", finding.origin);
+    text += styled(Style::bad, paragraph("    " + finding.what, columns));
+    text += paragraph("      batch: " + finding.batch, columns);
+    if (!finding.origin.empty()) text += paragraph("      it comes from " + finding.origin, columns);
   }
   return text;
 }
 
 constexpr std::string_view kWhatAShareShows =
     "Proven for the batches that ran only, a share of all (--batches); without that option every length modulo tile "
-    "and\n"
-    "page is run. Trusted: ptxas, which makes the cubin of the PTX, and the hardware.\n";
+    "and page is run. Trusted: ptxas, which makes the cubin of the PTX, and the hardware.";
 
 constexpr std::string_view kWhatIsProven =
-    "Proven: in these batches (every length modulo tile and page, the boundaries of pages, tiles, stages and splits,\n"
-    "empty requests, shared pages, gaps between rows, lengths shorter than planned) no bit pattern of the padding can\n"
-    "reach out, the LSE, an address or a branch of this PTX; requests do not see each other; no race, no access out "
-    "of\n"
-    "bounds, no use of unwritten memory. Trusted: ptxas, which makes the cubin of the PTX, and the hardware.\n";
+    "Proven: in these batches (every length modulo tile and page, the boundaries of pages, tiles, stages and splits, "
+    "empty requests, shared pages, gaps between rows, lengths shorter than planned) no bit pattern of the padding can "
+    "reach out, the LSE, an address or a branch of this PTX; requests do not see each other; no race, no access out of "
+    "bounds, no use of unwritten memory. Trusted: ptxas, which makes the cubin of the PTX, and the hardware.";
 
 Manifest wanted_matrix(const ProveSettings& settings) {
   if (!settings.matrix.empty() && !settings.words.empty())
     throw UsageError("--matrix names a list of specializations; KERNEL names one: give one of them");
   Manifest matrix = settings.matrix.empty() ? kernel_matrix() : read_manifest(settings.matrix);
-  try {
-    if (!settings.words.empty()) matrix.specs = {parse_spec(fmt::format("{}", fmt::join(settings.words, " ")))};
-    if (!settings.archs.empty()) matrix.archs.clear();
-    for (const std::string& arch : settings.archs) matrix.archs.push_back(parse_arch(arch));
-  } catch (const Error& error) {
-    throw UsageError(error.what());
-  }
+  if (!settings.words.empty()) matrix.specs = {typed_spec(settings.words)};
+  if (!settings.archs.empty()) matrix.archs = typed_archs(settings.archs);
   if (matrix.archs.empty()) throw UsageError(fmt::format("{} names no archs: give --arch", settings.matrix));
   return matrix;
 }
@@ -182,12 +181,14 @@ int prove_verb(const ProveSettings& settings) {
       runs += verdict.proof.runs;
       instructions += verdict.proof.warp_instructions;
     }
-    print(fmt::format("{} of {} proven, {} refuted, in {:.0f} s: {} runs, {:.1f} million warp instructions\n{}",
-                      static_cast<std::ptrdiff_t>(verdicts.size()) - refuted, verdicts.size(), refuted, seconds, runs,
-                      static_cast<double>(instructions) / 1e6,
-                      refuted != 0                 ? ""
-                      : settings.most_batches != 0 ? kWhatAShareShows
-                                                   : kWhatIsProven));
+    const std::string_view what = refuted != 0                 ? std::string_view()
+                                  : settings.most_batches != 0 ? kWhatAShareShows
+                                                               : kWhatIsProven;
+    print(
+        paragraph(fmt::format("{} of {} proven, {} refuted, in {:.0f} s: {} runs, {:.1f} million warp instructions{}{}",
+                              static_cast<std::ptrdiff_t>(verdicts.size()) - refuted, verdicts.size(), refuted, seconds,
+                              runs, static_cast<double>(instructions) / 1e6, what.empty() ? "" : "\n", what),
+                  prose_columns(Stream::out)));
   }
   return refuted == 0 ? kDone : kProblemFound;
 }

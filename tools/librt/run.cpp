@@ -10,6 +10,7 @@
 #include "src/util/env.hpp"
 #include "src/util/files.hpp"
 #include "tools/librt/numbers.hpp"
+#include "tools/librt/progress_bar.hpp"
 #include "tools/librt/tensor_file.hpp"
 #include "tools/librt/verb.hpp"
 
@@ -59,12 +60,12 @@ int run(const RunSettings& settings) {
   double decode_seconds = 0;
   std::string origin = "not needed";
   if (problem.batch > 0) {
-    progress("getting the kernel ...");
+    ProgressBar bar("getting the kernel");
     const auto begin = std::chrono::steady_clock::now();
     const Kernel kernel = runtime.get(problem.spec);
     get_seconds = seconds_since(begin);
     origin = to_string(kernel.artifact().origin);
-    progress(fmt::format("running a batch of {} ...", problem.batch));
+    bar.next(fmt::format("running a batch of {} on {}", problem.batch, device.name));
     const auto launched = std::chrono::steady_clock::now();
     result = decode(runtime, kernel, problem, settings.split_pages);
     decode_seconds = seconds_since(launched);

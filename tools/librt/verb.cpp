@@ -1,7 +1,6 @@
 #include "tools/librt/verb.hpp"
 
 #include <fmt/format.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <array>
@@ -10,11 +9,11 @@
 #include <cstdio>
 
 #include "src/util/text.hpp"
+#include "tools/librt/progress_bar.hpp"
+#include "tools/librt/terminal.hpp"
 
 namespace librt::tool {
 namespace {
-
-constexpr std::size_t kMostInCell = 4096;
 
 int output_error = 0;  // errno of the first write to stdout that failed
 
@@ -34,15 +33,23 @@ CLI::App* add_verb(CLI::App& parent, const std::string& name, const std::string&
 
 Options options_from_environment() {
   try {
-    return Options::from_env();
+    Options options = Options::from_env();
+    // So that a warning does not meet a bar.
+    options.log = [](LogLevel level, std::string_view message) {
+      say(fmt::format("librt {}: {}", name_of(level), message),
+          level >= LogLevel::warn ? Style::warning : Style::plain);
+    };
+    return options;
   } catch (const Error& error) {
     throw UsageError(error.what());
   }
 }
 
 void print(const std::string& text) {
-  errno = 0;
-  if (std::fwrite(text.data(), 1, text.size(), stdout) != text.size()) note_output_error();
+  without_progress([&] {
+    errno = 0;
+    if (std::fwrite(text.data(), 1, text.size(), stdout) != text.size()) note_output_error();
+  });
 }
 
 void print_json(const Json& json) {
@@ -56,40 +63,19 @@ int finish_output() {
 }
 
 void talk(std::string_view text) {
-  static_cast<void>(std::fwrite(text.data(), 1, text.size(), stderr));
+  without_progress([&] { static_cast<void>(std::fwrite(text.data(), 1, text.size(), stderr)); });
 }
 
-void say(const std::string& line) {
-  talk(util::printable(line) + "\n");
+void say(const std::string& line, Style style) {
+  // A path stays whole, so that it can be copied.
+  const std::string text = paragraph(util::printable(line), columns_of(Stream::err), LongWords::keep);
+  const std::size_t label = text.find(": ") == std::string::npos ? 0 : text.find(": ") + 1;
+  talk(styled(style, text.substr(0, label), Stream::err) + text.substr(label));
 }
 
-void progress(const std::string& line) {
-  static const bool watched = isatty(STDERR_FILENO) == 1;
-  if (watched) say(line);
-}
-
-std::string table(const std::vector<std::vector<std::string>>& cells, const std::vector<std::size_t>& right) {
-  std::vector<std::vector<std::string>> rows = cells;
-  std::vector<std::size_t> widths;
-  for (auto& row : rows) {
-    widths.resize(std::max(widths.size(), row.size()));
-    for (std::size_t column = 0; column < row.size(); ++column) {
-      row[column] = util::shown(row[column], kMostInCell);
-      widths[column] = std::max(widths[column], row[column].size());
-    }
-  }
-  std::string text;
-  for (const auto& row : rows) {
-    std::string line;
-    for (std::size_t column = 0; column < row.size(); ++column) {
-      const bool to_the_right = std::find(right.begin(), right.end(), column) != right.end();
-      line += to_the_right ? fmt::format("{:>{}}  ", row[column], widths[column])
-                           : fmt::format("{:<{}}  ", row[column], widths[column]);
-    }
-    line.erase(line.find_last_not_of(' ') + 1);
-    text += line + "\n";
-  }
-  return text;
+std::string_view name_of(LogLevel level) {
+  constexpr std::array<std::string_view, 4> kNames = {"debug", "info", "warn", "error"};
+  return kNames.at(static_cast<std::size_t>(level));
 }
 
 std::string with_unit(std::uint64_t bytes) {

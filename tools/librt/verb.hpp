@@ -12,6 +12,8 @@
 #include <string_view>
 #include <vector>
 
+#include "tools/librt/terminal.hpp"
+
 namespace librt::tool {
 
 enum ExitCode : int {
@@ -57,15 +59,11 @@ int finish_output();
 /// To stderr as it is. One that is closed or full takes nothing, which is no error: the exit code says how the work
 /// went.
 void talk(std::string_view text);
-/// Talk: a line, or several; what a terminal would obey is escaped.
-void say(const std::string& line);
-/// As say(), where a person is watching: stderr is a terminal.
-void progress(const std::string& line);
+/// Talk: a line, or several, as wide as the terminal; what a terminal would obey is escaped. `style` is that of what
+/// stands before the first colon.
+void say(const std::string& line, Style style = Style::plain);
 
-/// Columns as wide as their widest cell, two blanks between them; numbers of the columns in `right` are right aligned.
-/// What a terminal would obey in a cell is escaped.
-std::string table(const std::vector<std::vector<std::string>>& cells, const std::vector<std::size_t>& right = {});
-
+std::string_view name_of(LogLevel level);                   // as LIBRT_LOG takes it
 std::string with_unit(std::uint64_t bytes);                 // "38.5 KiB"
 std::string how_long_ago(std::int64_t seconds_since_1970);  // "2 h ago"
 /// The canonical JSON of a spec as "key=value ...", without the kernel's name.

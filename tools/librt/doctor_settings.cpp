@@ -1,0 +1,82 @@
+// What `librt doctor` says of the settings: each with where it comes from.
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+
+#include "src/util/env.hpp"
+#include "src/util/text.hpp"
+#include "tools/librt/doctor.hpp"
+#include "tools/librt/verb.hpp"
+
+namespace librt::tool {
+namespace {
+
+std::string_view mode_name(CacheMode mode) {
+  switch (mode) {
+    case CacheMode::rw:
+      return "rw";
+    case CacheMode::ro:
+      return "ro";
+    case CacheMode::off:
+      return "off";
+    case CacheMode::only:
+      return "only";
+  }
+  return "unknown";
+}
+
+std::string or_none(const std::string& text) {
+  return text.empty() ? "none" : text;
+}
+
+/// As the environment would say it. Empty for a variable that has no member here.
+std::string value_of(std::string_view variable, const Options& options) {
+  if (variable == "LIBRT_CACHE_DIR") return or_none(cache_location(options).path);
+  if (variable == "LIBRT_CACHE_MODE") return std::string(mode_name(options.cache_mode));
+  if (variable == "LIBRT_CACHE_RO") return or_none(fmt::format("{}", fmt::join(options.cache_read_only, ":")));
+  if (variable == "LIBRT_CACHE_MAX_SIZE") {
+    return options.cache_max_bytes == 0 ? "no bound" : with_unit(options.cache_max_bytes);
+  }
+  if (variable == "LIBRT_CACHE_TRUST") return options.cache_trust == CacheTrust::own ? "private" : "shared";
+  if (variable == "LIBRT_CACHE_FSYNC") return options.cache_fsync ? "1" : "0";
+  if (variable == "LIBRT_LOCK_TIMEOUT_MS") return std::to_string(options.lock_timeout_ms);
+  if (variable == "LIBRT_KERNELS_DIR")
+    return options.kernels_dir.empty() ? "those of the library" : options.kernels_dir;
+  if (variable == "LIBRT_DEVICE") return options.device;
+  if (variable == "LIBRT_NVRTC") return options.nvrtc.empty() ? "searched for" : options.nvrtc;
+  if (variable == "LIBRT_RECORD") return or_none(options.record);
+  if (variable == "LIBRT_LOG") return std::string(name_of(options.log_level));
+  return util::env(std::string(variable).c_str()).value_or("");
+}
+
+}  // namespace
+
+std::vector<Setting> settings_in_use(const Options& options, const std::map<std::string_view, std::string>& typed) {
+  std::vector<Setting> settings;
+  for (const std::string_view variable : util::known_variables()) {
+    Setting setting{.variable = std::string(variable), .value = value_of(variable, options)};
+    const auto option = typed.find(variable);
+    if (option != typed.end()) {
+      setting.origin = option->second;
+    } else if (util::env(setting.variable.c_str())) {
+      setting.origin = "environment";
+    } else {
+      setting.origin = "default";
+      // The default of this one comes from other variables.
+      if (variable == "LIBRT_CACHE_DIR") setting.origin = cache_location(options).reason;
+    }
+    settings.push_back(std::move(setting));
+  }
+  return settings;
+}
+
+std::vector<UnknownVariable> unknown_variables() {
+  std::vector<UnknownVariable> unknown;
+  for (const std::string& variable : util::unknown_variables()) {
+    unknown.push_back({variable, std::string(util::nearest(variable, util::known_variables()))});
+  }
+  return unknown;
+}
+
+}  // namespace librt::tool

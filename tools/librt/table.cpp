@@ -1,0 +1,125 @@
+#include "tools/librt/table.hpp"
+
+#include <algorithm>
+#include <iterator>
+#include <numeric>
+
+#include "src/util/text.hpp"
+
+namespace librt::tool {
+namespace {
+
+constexpr std::size_t kGap = 2;
+constexpr std::size_t kMostInCell = 4096;
+constexpr std::size_t kUsefulWidth = 24;  // a cell that is cut below this tells little: other columns leave first
+
+struct Place {
+  std::size_t index;  // among the columns
+  std::size_t width;
+};
+
+std::size_t total(const std::vector<Place>& places) {
+  const std::size_t gaps = places.empty() ? 0 : (places.size() - 1) * kGap;
+  return std::accumulate(places.begin(), places.end(), gaps,
+                         [](std::size_t sum, const Place& place) { return sum + place.width; });
+}
+
+/// The widest of those that `may` give a column each until all fit.
+template <class May>
+void shrink(std::vector<Place>& places, std::size_t width, std::size_t least, const May& may) {
+  while (total(places) > width) {
+    Place* widest = nullptr;
+    for (Place& place : places) {
+      if (may(place) && place.width > least && (widest == nullptr || place.width > widest->width)) widest = &place;
+    }
+    if (widest == nullptr) return;
+    --widest->width;
+  }
+}
+
+std::vector<Place> placed(const std::vector<Column>& columns, const Rows& rows, std::size_t width) {
+  std::vector<Place> places;
+  for (std::size_t i = 0; i < columns.size(); ++i) {
+    std::size_t widest = width_of(columns[i].heading);
+    for (const auto& row : rows) {
+      if (i < row.size()) widest = std::max(widest, width_of(row[i].text));
+    }
+    places.push_back({i, widest});
+  }
+  if (width == 0) return places;
+  const auto gives = [&](const Place& place) { return columns[place.index].fit != Fit::whole; };
+  const auto any = [](const Place&) { return true; };
+  for (;;) {
+    std::vector<Place> fitting = places;
+    shrink(fitting, width, kUsefulWidth, gives);
+    if (total(fitting) <= width) return fitting;
+    const auto leaves = [&](const Place& place) { return columns[place.index].leaves; };
+    auto first = places.end();
+    for (auto place = places.begin(); place != places.end(); ++place) {
+      if (leaves(*place) > 0 && (first == places.end() || leaves(*place) < leaves(*first))) first = place;
+    }
+    if (first == places.end()) break;
+    places.erase(first);
+  }
+  shrink(places, width, 1, gives);
+  shrink(places, width, 1, any);
+  while (total(places) > width && places.size() > 1) places.pop_back();
+  return places;
+}
+
+std::vector<std::string> lines_of(const Cell& cell, Fit fit, std::size_t width) {
+  return fit == Fit::wrap ? wrapped(cell.text, width) : std::vector<std::string>{shortened(cell.text, width)};
+}
+
+void append_row(std::string& text, const std::vector<Cell>& row, const std::vector<Column>& columns,
+                const std::vector<Place>& places, bool colour) {
+  std::vector<std::vector<std::string>> cells;
+  std::size_t height = 1;
+  for (const Place& place : places) {
+    cells.push_back(place.index < row.size() ? lines_of(row[place.index], columns[place.index].fit, place.width)
+                                             : std::vector<std::string>{});
+    height = std::max(height, cells.back().size());
+  }
+  for (std::size_t line = 0; line < height; ++line) {
+    std::size_t blanks = 0;  // written only when something follows
+    for (std::size_t i = 0; i < places.size(); ++i) {
+      const std::string word = line < cells[i].size() ? cells[i][line] : std::string();
+      const std::size_t padding = places[i].width - std::min(places[i].width, width_of(word));
+      const bool right = columns[places[i].index].right;
+      if (!word.empty()) {
+        text.append(blanks + (right ? padding : 0), ' ');
+        text += styled(row[places[i].index].style, word, colour);
+        blanks = 0;
+      }
+      blanks += (word.empty() ? places[i].width : right ? 0 : padding) + kGap;
+    }
+    text += '\n';
+  }
+}
+
+}  // namespace
+
+std::string table(const std::vector<Column>& columns, const Rows& cells, std::size_t width, bool colour) {
+  Rows rows = cells;
+  for (auto& row : rows) {
+    for (Cell& cell : row) cell.text = util::shown(cell.text, kMostInCell);
+  }
+  const std::vector<Place> places = placed(columns, rows, width);
+  std::string text;
+  std::vector<Cell> headings;
+  for (const Column& column : columns) headings.emplace_back(column.heading, Style::heading);
+  const bool headed = std::ranges::any_of(columns, [](const Column& column) { return !column.heading.empty(); });
+  if (headed) append_row(text, headings, columns, places, colour);
+  for (const auto& row : rows) append_row(text, row, columns, places, colour);
+  return text;
+}
+
+std::string table(const std::vector<Column>& columns, const Rows& rows) {
+  return table(columns, rows, columns_of(Stream::out), shows_colour(Stream::out));
+}
+
+std::string table(const Rows& rows) {
+  return table({{}, {.fit = Fit::wrap}}, rows);
+}
+
+}  // namespace librt::tool
