@@ -8,12 +8,14 @@
 #include <cstdint>
 #include <limits>
 
+#include "src/util/text.hpp"
+
 namespace librt::api {
 namespace {
 
 [[noreturn]] void refuse(std::string_view text) {
   throw Error(ErrorCode::invalid_argument,
-              fmt::format("device \"{}\" is not known; allowed: cuda:N, virtual, virtual:sm_XX", text));
+              fmt::format("device {} is not known; allowed: cuda:N, virtual, virtual:sm_XX", util::in_quotes(text)));
 }
 
 }  // namespace

@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 
 #include <algorithm>
+#include <array>
 #include <set>
 #include <unordered_set>
 #include <utility>
@@ -14,6 +15,7 @@
 #include "src/api/spec_pattern.hpp"
 #include "src/api/spec_text.hpp"
 #include "src/util/files.hpp"
+#include "src/util/text.hpp"
 
 namespace librt {
 namespace {
@@ -21,6 +23,7 @@ namespace {
 using nlohmann::json;
 
 constexpr std::size_t kMostLevels = 4;  // manifest, specs, an object, a list of values
+constexpr std::array<std::string_view, 4> kMembers = {"archs", "specs", "source", "note"};
 constexpr std::string_view kShape =
     R"({"archs": ["sm_90a", ...], "specs": ["KERNEL key=value ...", ...], "source": "...", "note": "..."})";
 
@@ -60,7 +63,7 @@ class StrictParse {
       names_.pop_back();
     } else if (event == Event::key) {
       const auto& name = value.get_ref<const std::string&>();
-      if (!names_.back().insert(name).second) refuse(fmt::format("\"{}\" is given twice", api::shown(name)));
+      if (!names_.back().insert(name).second) refuse(fmt::format("\"{}\" is given twice", util::shown(name)));
     }
     return true;
   }
@@ -69,7 +72,7 @@ class StrictParse {
 };
 
 std::string shown(const json& value) {
-  return api::shown(value.dump(-1, ' ', false, json::error_handler_t::replace));
+  return util::shown(value.dump(-1, ' ', false, json::error_handler_t::replace));
 }
 
 std::string read_text(const json& value) {
@@ -97,7 +100,7 @@ std::vector<Arch> read_archs(const json& value) {
 void add_values(api::SpecPattern& pattern, const std::string& member, const json& value) {
   if (value.is_string()) return pattern.add(member, value.get<std::string>());
   if (value.is_number_integer()) return pattern.add(member, value.dump());
-  refuse(fmt::format("{}={} is not allowed; allowed: a number, a text, or a list of them", api::shown(member),
+  refuse(fmt::format("{}={} is not allowed; allowed: a number, a text, or a list of them", util::shown(member),
                      shown(value)));
 }
 
@@ -110,7 +113,15 @@ api::SpecPattern read_entry(const json& entry) {
                        shown(entry)));
   }
   const auto kernel = entry.find("kernel");
-  if (kernel == entry.end()) refuse("kernel is missing; allowed: gqa_decode, mla_decode");
+  if (kernel == entry.end()) {
+    constexpr std::array<std::string_view, 1> kName = {"kernel"};
+    for (const auto& [member, value] : entry.items()) {
+      if (!util::nearest(member, kName).empty()) {
+        refuse(fmt::format("{}={} is not a member; did you mean kernel?", util::shown(member), shown(value)));
+      }
+    }
+    refuse("kernel is missing; allowed: gqa_decode, mla_decode");
+  }
   if (!kernel->is_string()) refuse(fmt::format("kernel={} is not allowed; allowed: a text", shown(*kernel)));
   api::SpecPattern pattern(kernel->get<std::string>(), kMaxManifestSpecs);
   for (const auto& [member, value] : entry.items()) {
@@ -118,7 +129,7 @@ api::SpecPattern read_entry(const json& entry) {
     if (!value.is_array()) {
       add_values(pattern, member, value);
     } else if (value.empty()) {
-      refuse(fmt::format("{}=[] is not allowed; allowed: at least one value", api::shown(member)));
+      refuse(fmt::format("{}=[] is not allowed; allowed: at least one value", util::shown(member)));
     } else {
       for (const json& each : value) add_values(pattern, member, each);
     }
@@ -149,7 +160,6 @@ Manifest read(std::string_view text) {
   }
   const json root = StrictParse::parse(text);
   if (!root.is_object()) refuse(fmt::format("{} is not a manifest; it must be {}", shown(root), kShape));
-  if (!root.contains("specs")) refuse(fmt::format("specs is missing; it must be {}", kShape));
   Manifest manifest;
   for (const auto& [name, value] : root.items()) {
     if (name == "source") {
@@ -161,9 +171,11 @@ Manifest read(std::string_view text) {
     } else if (name == "specs") {
       manifest.specs = read_specs(value);
     } else {
-      refuse(fmt::format("{}={} is not a member; allowed: archs, specs, source, note", api::shown(name), shown(value)));
+      refuse(
+          fmt::format("{}={} is not a member{}", util::shown(name), shown(value), util::allowed_names(name, kMembers)));
     }
   }
+  if (!root.contains("specs")) refuse(fmt::format("specs is missing; it must be {}", kShape));
   return manifest;
 }
 

@@ -9,6 +9,7 @@
 
 #include "src/cache/store.hpp"
 #include "src/util/env.hpp"
+#include "src/util/text.hpp"
 
 namespace librt {
 namespace {
@@ -19,11 +20,12 @@ LogLevel parse_log_level(const std::string& text) {
   if (text == "warn") return LogLevel::warn;
   if (text == "error") return LogLevel::error;
   throw Error(ErrorCode::invalid_argument,
-              fmt::format("LIBRT_LOG={} is not a level; allowed: debug, info, warn, error", text));
+              fmt::format("LIBRT_LOG={} is not a level; allowed: debug, info, warn, error", util::shown(text)));
 }
 
 [[noreturn]] void refuse(const char* name, const std::string& value, const char* allowed) {
-  throw Error(ErrorCode::invalid_argument, fmt::format("{}={} is not allowed; allowed: {}", name, value, allowed));
+  throw Error(ErrorCode::invalid_argument,
+              fmt::format("{}={} is not allowed; allowed: {}", name, util::shown(value), allowed));
 }
 
 CacheMode parse_cache_mode(const char* name, const std::string& text) {

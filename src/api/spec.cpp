@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "src/api/spec_text.hpp"
+#include "src/util/text.hpp"
 
 namespace librt {
 namespace {
@@ -47,7 +48,17 @@ void require_same_dtype(std::string_view kernel, DType dtype, const std::optiona
   }
 }
 
-/// The key=value pairs of one spec, taken out one by one so that what is left over can be named.
+/// Values of a member that a spec may have, in words.
+std::string allowed(std::string_view kernel, std::string_view member) {
+  if (member == "page_size") return fmt::format("1..{}", kMaxPageSize);
+  if (member == "num_heads") return fmt::format("1..{}", kMaxMlaHeads);
+  if (member == "head_dim") return fmt::format("{}", fmt::join(kGqaHeadDims, ", "));
+  if (member == "head_dim_ckv") return "512";
+  if (member == "head_dim_kpe") return "64";
+  return fmt::format("1..{}", kernel == api::kGqaKernel ? kMaxHeads : kMaxMlaHeads);
+}
+
+/// The key=value pairs of one spec.
 class Fields {
  public:
   Fields(std::string_view kernel, std::map<std::string, std::string, std::less<>> values)
@@ -59,7 +70,10 @@ class Fields {
     int value = 0;
     const auto [end, error] = std::from_chars(text->data(), text->data() + text->size(), value);
     if (error != std::errc{} || end != text->data() + text->size()) {
-      throw Error(ErrorCode::invalid_argument, fmt::format("{}: {}={} is not an integer", kernel_, name, *text));
+      throw Error(
+          ErrorCode::invalid_argument,
+          fmt::format("{}: {}={} is not {}; allowed: {}", kernel_, name, util::shown(*text),
+                      error == std::errc::result_out_of_range ? "supported" : "an integer", allowed(kernel_, name)));
     }
     return value;
   }
@@ -69,16 +83,9 @@ class Fields {
     if (!text) return {};
     if (*text != "bf16" && *text != "f16") {
       throw Error(ErrorCode::invalid_argument,
-                  fmt::format("{}: {}={} is not supported; allowed: bf16, f16", kernel_, name, *text));
+                  fmt::format("{}: {}={} is not supported; allowed: bf16, f16", kernel_, name, util::shown(*text)));
     }
     return parse_dtype(*text);
-  }
-
-  void require_empty() const {
-    if (values_.empty()) return;
-    throw Error(ErrorCode::invalid_argument,
-                fmt::format("{}: {}={} is not a member of the spec; allowed: {}", kernel_, values_.begin()->first,
-                            values_.begin()->second, fmt::join(api::members_of(kernel_), ", ")));
   }
 
  private:
@@ -172,7 +179,6 @@ Spec parse_spec(std::string_view text) {
     spec.num_kv_heads = fields.number("num_kv_heads");
     spec.head_dim = fields.number("head_dim");
     spec.page_size = fields.number("page_size");
-    fields.require_empty();
     validate(spec);
     return spec;
   }
@@ -185,7 +191,6 @@ Spec parse_spec(std::string_view text) {
   spec.head_dim_ckv = fields.number("head_dim_ckv", 512);
   spec.head_dim_kpe = fields.number("head_dim_kpe", 64);
   spec.page_size = fields.number("page_size");
-  fields.require_empty();
   validate(spec);
   return spec;
 }

@@ -3,7 +3,6 @@
 #include <librt/error.hpp>
 
 #include <fmt/format.h>
-#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <charconv>
@@ -12,9 +11,12 @@
 #include <utility>
 
 #include "src/api/spec_text.hpp"
+#include "src/util/text.hpp"
 
 namespace librt::api {
 namespace {
+
+using util::shown;
 
 constexpr std::size_t kMostInValue = 32;
 constexpr std::string_view kAllowed = "a value, A..B, A..B+STEP, A..B*FACTOR, or several of them with commas";
@@ -94,8 +96,8 @@ SpecPattern SpecPattern::parse_line(std::string_view line, std::size_t max_value
 SpecPattern::Member& SpecPattern::member(std::string_view name, std::string_view values) {
   const auto found = std::ranges::find(members_, name, &Member::name);
   if (found == members_.end()) {
-    refuse(fmt::format("{}: {}={} is not a member of the spec; allowed: {}", kernel_, shown(name), shown(values),
-                       fmt::join(members_of(kernel_), ", ")));
+    refuse(fmt::format("{}: {}={} is not a member of the spec{}", kernel_, shown(name), shown(values),
+                       util::allowed_names(name, members_of(kernel_))));
   }
   return *found;
 }

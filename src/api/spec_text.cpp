@@ -5,26 +5,21 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
+
+#include "src/util/text.hpp"
 
 namespace librt::api {
-namespace {
 
-constexpr std::size_t kMostShown = 64;
-
-}  // namespace
-
-std::string shown(std::string_view text) {
-  std::string result(text.substr(0, kMostShown));
-  std::ranges::replace_if(
-      result, [](char each) { return each < ' ' || each >= '\x7f'; }, '?');
-  return text.size() <= kMostShown ? result : result + "...";
-}
+using util::in_quotes;
+using util::shown;
 
 std::span<const std::string_view> members_of(std::string_view kernel) {
   if (kernel == kGqaKernel) return kGqaMembers;
   if (kernel == kMlaKernel) return kMlaMembers;
+  constexpr std::array kKernels = {kGqaKernel, kMlaKernel};
   throw Error(ErrorCode::invalid_argument,
-              fmt::format("kernel \"{}\" is not known; allowed: {}, {}", shown(kernel), kGqaKernel, kMlaKernel));
+              fmt::format("kernel {} is not known{}", in_quotes(kernel), util::allowed_names(kernel, kKernels)));
 }
 
 std::vector<std::string> split_words(std::string_view text) {
@@ -42,9 +37,14 @@ Assignment split_assignment(std::string_view kernel, std::string_view word) {
   const std::size_t equals = word.find('=');
   if (equals == std::string_view::npos || equals == 0) {
     throw Error(ErrorCode::invalid_argument,
-                fmt::format("{}: \"{}\" is not of the form key=value", kernel, shown(word)));
+                fmt::format("{}: {} is not of the form key=value", kernel, in_quotes(word)));
   }
-  return {.name = std::string(word.substr(0, equals)), .value = std::string(word.substr(equals + 1))};
+  const std::string_view name = word.substr(0, equals);
+  if (std::ranges::find(members_of(kernel), name) == members_of(kernel).end()) {
+    throw Error(ErrorCode::invalid_argument, fmt::format("{}: {} is not a member of the spec{}", kernel, shown(word),
+                                                         util::allowed_names(name, members_of(kernel))));
+  }
+  return {.name = std::string(name), .value = std::string(word.substr(equals + 1))};
 }
 
 Spec normalized(Spec spec) {

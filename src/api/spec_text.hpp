@@ -20,16 +20,14 @@ inline constexpr std::array<std::string_view, 6> kGqaMembers = {"dtype",        
 inline constexpr std::array<std::string_view, 6> kMlaMembers = {"dtype",        "kv_dtype",     "num_heads",
                                                                 "head_dim_ckv", "head_dim_kpe", "page_size"};
 
-/// The members of a kernel's spec; throws Error(invalid_argument) for a kernel that is not known.
+/// The members of a kernel's spec; throws Error(invalid_argument) for a kernel that is not known, naming the nearest.
 std::span<const std::string_view> members_of(std::string_view kernel);
-
-/// Text as an error shows it: cut where it is long, without characters that a terminal would obey.
-std::string shown(std::string_view text);
 
 /// What stands between blanks.
 std::vector<std::string> split_words(std::string_view text);
 
-/// Name and value of "key=value"; throws Error(invalid_argument) if it is none.
+/// Name and value of "key=value"; throws Error(invalid_argument) if it is none, or names no member of the kernel's
+/// spec.
 struct Assignment {
   std::string name;
   std::string value;

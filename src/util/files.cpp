@@ -19,34 +19,31 @@
 #include <type_traits>
 #include <utility>
 
+#include "src/util/text.hpp"
 #include "src/util/whole_io.hpp"
 #include "src/util/write_signals.hpp"
 
 namespace librt::util {
 namespace {
 
+/// Longer than the paths of any sane machine, and short enough for a message.
+std::string shown_path(const std::string& path) {
+  return shown(path, 1024);
+}
+
 [[noreturn]] void fail(const char* what, const std::string& path, const std::string& reason) {
-  throw Error(ErrorCode::io, fmt::format("cannot {} {}: {}", what, path, reason));
+  throw Error(ErrorCode::io, fmt::format("cannot {} {}: {}", what, shown_path(path), reason));
 }
 
 /// Container: a vector of bytes or a string.
 template <class Container>
 Container read_whole(const std::string& path, std::size_t max_bytes) {
-  // O_NONBLOCK: opening a pipe that nobody writes to must not wait.
-  const UniqueFd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
-  if (!fd) fail("read", path, error_text(errno));
-  struct stat status {};
-  if (::fstat(fd.get(), &status) != 0) fail("read", path, error_text(errno));
-  if (S_ISDIR(status.st_mode)) fail("read", path, "it is a directory");
-  if (!S_ISREG(status.st_mode)) fail("read", path, "it is not a regular file");
-  const auto size = static_cast<std::uint64_t>(status.st_size);
-  if (size > max_bytes) fail("read", path, fmt::format("it has {} bytes; at most {} are allowed", size, max_bytes));
-  Container contents(static_cast<std::size_t>(size), typename Container::value_type{});
-  std::size_t got = 0;
-  if (const int error = read_full(fd.get(), std::as_writable_bytes(std::span(contents)), got)) {
-    fail("read", path, error_text(error));
+  InputFile file(path);
+  if (file.size() > max_bytes) {
+    fail("read", path, fmt::format("it has {} bytes; at most {} are allowed", file.size(), max_bytes));
   }
-  if (got != size) fail("read", path, fmt::format("it shrank from {} to {} bytes meanwhile", size, got));
+  Container contents(static_cast<std::size_t>(file.size()), typename Container::value_type{});
+  file.read(std::as_writable_bytes(std::span(contents)));
   return contents;
 }
 
@@ -71,6 +68,45 @@ int write_synced(int fd, std::span<const std::byte> bytes, const struct stat* re
   if (const int error = write_full(fd, bytes)) return error;
   return ::fsync(fd) != 0 ? errno : 0;
 }
+
+/// The file that is written beside `path` and renamed to it; removed if that does not happen.
+class Replacement {
+ public:
+  explicit Replacement(const std::string& path) : path_(path) {
+    const bool exists = ::stat(path.c_str(), &replaced_) == 0;
+    if (exists && S_ISDIR(replaced_.st_mode)) fail("write", path, "it is a directory");
+    in_place_ = exists && !S_ISREG(replaced_.st_mode);  // renaming over a device would replace the device
+    if (in_place_) return;
+    replaces_ = exists;
+    target_ = exists ? resolve_links(path) : path;
+    temporary_ = fmt::format("{}.{}", target_, temporary_name());
+    fd_ = UniqueFd(::open(temporary_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0666));
+    if (!fd_) fail("write", path, error_text(errno));
+  }
+  ~Replacement() {
+    if (fd_) ::unlink(temporary_.c_str());
+  }
+  Replacement(const Replacement&) = delete;
+  Replacement& operator=(const Replacement&) = delete;
+
+  bool in_place() const { return in_place_; }
+
+  void write(std::span<const std::byte> bytes) {
+    int error = write_synced(fd_.get(), bytes, replaces_ ? &replaced_ : nullptr);
+    if (error == 0 && ::rename(temporary_.c_str(), target_.c_str()) != 0) error = errno;
+    if (error != 0) fail("write", path_, error_text(error));
+    fd_ = UniqueFd();
+  }
+
+ private:
+  const std::string& path_;
+  struct stat replaced_ {};
+  bool in_place_ = false;
+  bool replaces_ = false;
+  std::string target_;
+  std::string temporary_;
+  UniqueFd fd_;
+};
 
 }  // namespace
 
@@ -132,23 +168,42 @@ std::vector<std::string> names_in(const std::string& directory) {
   return names;
 }
 
-void write_file(const std::string& path, std::span<const std::byte> bytes) {
-  struct stat existing {};
-  const bool exists = ::stat(path.c_str(), &existing) == 0;
-  if (exists && S_ISDIR(existing.st_mode)) fail("write", path, "it is a directory");
-  // Renaming over a device would replace the device.
-  if (exists && !S_ISREG(existing.st_mode)) return write_in_place(path, bytes);
+InputFile::InputFile(std::string path)
+    : path_(std::move(path)),
+      // O_NONBLOCK: opening a pipe that nobody writes to must not wait.
+      fd_(::open(path_.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK)) {
+  if (!fd_) fail("read", path_, error_text(errno));
+  struct stat status {};
+  if (::fstat(fd_.get(), &status) != 0) fail("read", path_, error_text(errno));
+  if (S_ISDIR(status.st_mode)) fail("read", path_, "it is a directory");
+  if (!S_ISREG(status.st_mode)) fail("read", path_, "it is not a regular file");
+  size_ = static_cast<std::uint64_t>(status.st_size);
+}
 
-  const std::string target = exists ? resolve_links(path) : path;
-  const std::string temporary = fmt::format("{}.{}", target, temporary_name());
-  const UniqueFd fd(::open(temporary.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0666));
+void InputFile::read(std::span<std::byte> out) {
+  std::size_t got = 0;
+  if (const int error = read_full(fd_.get(), out, got)) fail("read", path_, error_text(error));
+  if (got != out.size()) fail("read", path_, fmt::format("it had {} bytes, and shrank meanwhile", size_));
+}
+
+void write_file(const std::string& path, std::span<const std::byte> bytes) {
+  Replacement replacement(path);
+  if (replacement.in_place()) return write_in_place(path, bytes);
+  replacement.write(bytes);
+}
+
+void write_new_file(const std::string& path, std::span<const std::byte> bytes) {
+  const UniqueFd fd(::open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666));
   if (!fd) fail("write", path, error_text(errno));
-  int error = write_synced(fd.get(), bytes, exists ? &existing : nullptr);
-  if (error == 0 && ::rename(temporary.c_str(), target.c_str()) != 0) error = errno;
-  if (error != 0) {
-    ::unlink(temporary.c_str());
-    fail("write", path, error_text(error));
-  }
+  const int error = write_synced(fd.get(), bytes, nullptr);
+  if (error == 0) return;
+  ::unlink(path.c_str());
+  fail("write", path, error_text(error));
+}
+
+void require_writable(const std::string& path) {
+  const Replacement replacement(path);
+  if (replacement.in_place() && ::access(path.c_str(), W_OK) != 0) fail("write", path, error_text(errno));
 }
 
 }  // namespace librt::util

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <span>
 #include <string>
 #include <vector>
@@ -34,6 +35,20 @@ std::string error_text(int error);
 /// "<pid>-<16 hex digits>.tmp": a name that no other process and no other call has.
 std::string temporary_name();
 
+/// A regular file, read from its beginning. Everything throws Error(io) that names the path and the reason.
+class InputFile {
+ public:
+  explicit InputFile(std::string path);
+  std::uint64_t size() const noexcept { return size_; }
+  /// The next bytes, as many as `out` holds; a file that ends before them has shrunk since it was opened.
+  void read(std::span<std::byte> out);
+
+ private:
+  std::string path_;
+  UniqueFd fd_;
+  std::uint64_t size_ = 0;
+};
+
 /// Reads a regular file of at most `max_bytes`. Throws Error(io) that names the path and the reason.
 std::vector<std::byte> read_file(const std::string& path, std::size_t max_bytes);
 std::string read_text_file(const std::string& path, std::size_t max_bytes);
@@ -45,5 +60,9 @@ std::vector<std::string> names_in(const std::string& directory);
 /// target is replaced; what is neither absent nor a regular file (a pipe, /dev/stdout) is written to as it is.
 /// Throws Error(io).
 void write_file(const std::string& path, std::span<const std::byte> bytes);
+/// As write_file(), for a path at which nothing is yet; what is there, a dangling link too, is an Error(io).
+void write_new_file(const std::string& path, std::span<const std::byte> bytes);
+/// Throws Error(io) if write_file() could not begin now: makes the file that it would rename, and removes it.
+void require_writable(const std::string& path);
 
 }  // namespace librt::util

@@ -55,10 +55,13 @@ struct StderrLogger {
   spdlog::logger logger{"librt", std::make_shared<spdlog::sinks::stderr_sink_st>()};
 };
 
+constexpr std::size_t kMostLogged = 16384;
+
 Sink stderr_sink() {
   return [logger = std::make_shared<PerProcess<StderrLogger>>()](LogLevel level, std::string_view message) {
     const WriteSignalsBlocked blocked;  // stderr may be a file that may not grow, or a pipe that nobody reads
-    logger->lock()->logger.log(spdlog_level(level), "{}: {}", level_name(level), printable(message));
+    logger->lock()->logger.log(spdlog_level(level), "{}: {}", level_name(level),
+                               printable(message.substr(0, kMostLogged)));
   };
 }
 

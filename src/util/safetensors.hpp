@@ -9,6 +9,8 @@
 #include <string_view>
 #include <vector>
 
+#include "src/util/safetensors_header.hpp"
+
 namespace librt::util {
 
 struct Tensor {
@@ -22,9 +24,10 @@ class Safetensors {
  public:
   /// Checks everything: header length, JSON depth and types, unknown dtype, shape overflow, offsets that are negative,
   /// reversed, overlapping, with holes, or past the end, duplicate names. Throws Error(invalid_argument) that names the
-  /// tensor and what is wrong with it.
+  /// tensor and what is wrong with it, or what the file is if it is of another format.
   static Safetensors parse(std::vector<std::byte> file);
-  /// As parse(); a file that cannot be read throws Error(io).
+  /// As parse(), reading a file only as far as it is sound: its length, its header, its data. Every error names the
+  /// file; one that cannot be read, or not be held in memory, throws Error(io).
   static Safetensors load(const std::string& path);
 
   Safetensors(Safetensors&&) noexcept = default;
@@ -38,7 +41,7 @@ class Safetensors {
   const Tensor* find(std::string_view name) const noexcept;
 
  private:
-  Safetensors() = default;
+  Safetensors(std::vector<std::byte> file, std::size_t data_begins, SafetensorsHeader header);
   std::vector<std::byte> file_;
   std::map<std::string, std::string> metadata_;
   std::map<std::string, Tensor> tensors_;

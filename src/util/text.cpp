@@ -1,6 +1,7 @@
 #include "src/util/text.hpp"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <cstdint>
@@ -78,7 +79,7 @@ std::string_view nearest(std::string_view name, std::span<const std::string_view
   constexpr std::size_t kLongest = 64;  // the cost is the product of both lengths
   std::string_view best;
   if (name.empty() || name.size() > kLongest) return best;
-  std::size_t least = std::max<std::size_t>(name.size() / 3, 1) + 1;
+  std::size_t least = (name.size() + 1) / 3 + 1;  // of two characters one may differ, of one none
   for (const std::string_view each : known) {
     // A beginning is one slip, however much is left out.
     const std::size_t changes = name.size() > 1 && each.starts_with(name) && each != name ? 1 : distance(name, each);
@@ -92,6 +93,11 @@ std::string_view nearest(std::string_view name, std::span<const std::string_view
 std::string did_you_mean(std::string_view name, std::span<const std::string_view> known) {
   const std::string_view meant = nearest(name, known);
   return meant.empty() ? std::string() : fmt::format("; did you mean {}?", meant);
+}
+
+std::string allowed_names(std::string_view name, std::span<const std::string_view> known) {
+  const std::string meant = did_you_mean(name, known);
+  return fmt::format("{}llowed: {}", meant.empty() ? "; a" : meant + " A", fmt::join(known, ", "));
 }
 
 }  // namespace librt::util

@@ -22,5 +22,7 @@ std::string in_quotes(std::string_view text, std::size_t most = 80);
 std::string_view nearest(std::string_view name, std::span<const std::string_view> known);
 /// "; did you mean NAME?", or nothing where none is near.
 std::string did_you_mean(std::string_view name, std::span<const std::string_view> known);
+/// "; did you mean NAME? Allowed: NAME, NAME", or "; allowed: NAME, NAME".
+std::string allowed_names(std::string_view name, std::span<const std::string_view> known);
 
 }  // namespace librt::util

@@ -5,6 +5,8 @@
 
 #include <charconv>
 
+#include "src/util/text.hpp"
+
 namespace librt {
 
 std::string_view to_string(DType dtype) noexcept {
@@ -20,7 +22,8 @@ std::string_view to_string(DType dtype) noexcept {
 DType parse_dtype(std::string_view text) {
   if (text == "bf16") return DType::bf16;
   if (text == "f16") return DType::f16;
-  throw Error(ErrorCode::invalid_argument, fmt::format("dtype \"{}\" is not known; allowed: bf16, f16", text));
+  throw Error(ErrorCode::invalid_argument,
+              fmt::format("dtype {} is not known; allowed: bf16, f16", util::in_quotes(text)));
 }
 
 std::size_t size_in_bytes(DType /*dtype*/) noexcept {
@@ -52,9 +55,9 @@ Arch parse_arch(std::string_view text) {
   const bool digits = !rest.empty() && rest.front() != '-' && rest.front() != '0';
   if (!digits || error != std::errc{} || end != rest.data() + rest.size() || arch.sm < 10 || arch.sm > 999) {
     throw Error(ErrorCode::invalid_argument,
-                fmt::format("arch \"{}\" is not an architecture; allowed: sm_XX or compute_XX with an optional a or f, "
+                fmt::format("arch {} is not an architecture; allowed: sm_XX or compute_XX with an optional a or f, "
                             "e.g. sm_90a",
-                            text));
+                            util::in_quotes(text)));
   }
   return arch;
 }

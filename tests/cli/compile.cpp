@@ -103,10 +103,10 @@ TEST_CASE("cli compile: --ptx and --source", "[cli]") {
   CHECK(fresh({"cache", "ls", "--json"}).json()["entries"].empty());
 }
 
-TEST_CASE("cli compile: an output that cannot be written is a problem that names it", "[cli]") {
+TEST_CASE("cli compile: an output that cannot be written is usage, and named", "[cli]") {
   const Tool& tool = librt::test::shared_tool();
   const Finished finished = tool(mla("compute_80", {"-o", "/nonexistent/x.ptx"}));
-  CHECK(finished.exit_code == 1);
+  CHECK(finished.exit_code == 2);
   CHECK_THAT(finished.err, Catch::Contains("/nonexistent/x.ptx"));
 }
 

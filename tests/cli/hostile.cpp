@@ -2,6 +2,7 @@
 #include <catch2/catch.hpp>
 
 #include <cstring>
+#include <filesystem>
 
 #include "tests/cli/batch.hpp"
 #include "tests/cli/process.hpp"
@@ -68,6 +69,35 @@ TEST_CASE("cli run: files that are not safetensors", "[cli]") {
       bytes_of(R"({"q":{"dtype":"BF16","shape":[9223372036854775807,9223372036854775807],"data_offsets":[0,8]}})", 8),
       {"\"q\"", "63 bits"});
   refused(bytes_of("{}", 0), {"metadata kernel is missing"});
+}
+
+TEST_CASE("cli run, check: a file that does not fit into memory is named", "[cli]") {
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+  WARN("skipped: a sanitizer needs address space without a limit");
+#else
+  const Tool tool;
+  const std::string in = tool.file("in.safetensors");
+  const auto check_limited = [&](const std::string& said) {
+    const std::vector<std::string> verbs[] = {{"check", in},
+                                              {"run", in, "-o", tool.file("out"), "--device", "virtual"}};
+    for (const std::vector<std::string>& verb : verbs) {
+      std::vector<std::string> words{"-c", "ulimit -v 4000000; exec \"$@\"", "sh", LIBRT_TOOL};
+      words.insert(words.end(), verb.begin(), verb.end());
+      const Finished finished = librt::test::run_process("/bin/sh", words, {{"LIBRT_CACHE_DIR", tool.cache()}});
+      CHECK(finished.exit_code == 1);
+      CHECK_THAT(finished.err, Catch::Contains(in) && Catch::Contains(said));
+    }
+  };
+  constexpr std::uintmax_t kHole = std::uintmax_t{64} << 30;
+  const std::string header = R"({"t":{"dtype":"U8","shape":[68719476736],"data_offsets":[0,68719476736]}})";
+  librt::test::write_text(in, bytes_of(header, 0));
+  std::filesystem::resize_file(in, 8 + header.size() + kHole);
+  check_limited("there is not enough memory for its 68719476");
+  // What is not sound is refused before it is read.
+  librt::test::write_text(in, "");
+  std::filesystem::resize_file(in, kHole);
+  check_limited("not a safetensors file");
+#endif
 }
 
 TEST_CASE("cli run: tensors that are missing or of the wrong kind", "[cli]") {

@@ -9,7 +9,8 @@
 #include <limits>
 #include <utility>
 
-#include "tools/librt/tensor_file.hpp"
+#include "tools/librt/metadata.hpp"
+#include "tools/librt/unread_names.hpp"
 
 namespace librt::tool {
 namespace {
@@ -17,6 +18,7 @@ namespace {
 using util::Safetensors;
 using util::Tensor;
 
+constexpr const char* kUnsupported = "unsupported";
 constexpr std::int64_t kRowAlignment = 16;  // bytes in the copies of the kernels
 
 std::string in_words(const std::vector<std::int64_t>& shape) {
@@ -46,22 +48,19 @@ class Reader {
       add_pages("kpe_pages");
     }
     check_dims();
+    check_sizes();
     check_place_in_file();
     return std::move(dump_);
   }
 
  private:
-  /// Runs a reader of `librt run`; what it refuses is a problem, what it merely does not support a note.
+  /// Runs a reader of `librt run`. What it does not support is a problem too: what the cache means is not known then.
   template <class Read>
   void collect(const std::string& kind, Read&& read) {
     try {
       read();
     } catch (const Error& error) {
-      if (error.code() == ErrorCode::unsupported) {
-        notes_.add("unsupported", error.what());
-      } else {
-        problems_.add(kind, error.what());
-      }
+      problems_.add(error.code() == ErrorCode::unsupported ? kUnsupported : kind, error.what());
     }
   }
 
@@ -75,9 +74,12 @@ class Reader {
                                     : fmt::format("the kernel is taken for {}, from the tensors' names", dump_.kernel));
     }
     collect("metadata", [&] { read_sm_scale(file_); });
-    collect("metadata", [&] { check_masks(file_); });
+    for (const auto& check : kMetadataChecks) collect("metadata", [&] { check(file_); });
     // One head: both layouts of MLA are the same.
     collect("metadata", [&] { dump_.hnd = read_hnd(file_) && dump_.kernel == "gqa_decode"; });
+    const UnreadNames unread = unread_names(file_, dump_.kernel);
+    for (const std::string& each : unread.refused) problems_.add(kUnsupported, each);
+    for (const std::string& each : unread.ignored) notes_.add("ignored", each);
   }
 
   void type_problem(const std::string& name, const Tensor& tensor, const std::string& what) {
@@ -93,7 +95,7 @@ class Reader {
   const Tensor* tensor_of_rank(const std::string& name, std::size_t rank) {
     const Tensor* const tensor = file_.find(name);
     if (tensor == nullptr) {
-      problems_.add("missing", fmt::format("tensor {} is missing", name), {{"tensor", name}});
+      problems_.add("missing", missing_tensor(file_, name), {{"tensor", name}});
       return nullptr;
     }
     if (tensor->shape.size() != rank) {
@@ -239,6 +241,18 @@ class Reader {
                      fmt::format("{} is {}, and they must be the same", query_name, query->format.name));
       }
     }
+  }
+
+  void check_sizes() {
+    const bool gqa = dump_.kernel == "gqa_decode";
+    if (dump_.pages.size() != 2 || dump_.queries.size() != (gqa ? 1 : 2)) return;
+    const auto size = [](std::int64_t value) { return static_cast<int>(value); };
+    DecodeShape shape{.heads = size(dump_.queries[0].heads),
+                      .kv_heads = size(dump_.kv_heads),
+                      .out_dim = size(dump_.pages[gqa ? 1 : 0].dim),
+                      .page_size = size(dump_.page_size)};
+    for (std::size_t i = 0; i < dump_.queries.size(); ++i) shape.query_dims[i] = size(dump_.queries[i].dim);
+    collect("metadata", [&] { check_stated_sizes(file_, dump_.kernel, shape); });
   }
 
   void check_gqa_heads() {

@@ -10,6 +10,7 @@
 #include "src/util/files.hpp"
 #include "src/util/text.hpp"
 #include "tools/librt/cache_verbs.hpp"
+#include "tools/librt/output_file.hpp"
 #include "tools/librt/table.hpp"
 #include "tools/librt/typed.hpp"
 
@@ -158,7 +159,9 @@ int cache_gc(const CacheSettings& settings) {
 
 int cache_extract_file(const CacheSettings& settings) {
   require_cache(settings);
-  const Artifact artifact = cache_extract(settings.key, options_of(settings));
+  const Options options = options_of(settings);
+  require_output("-o", settings.output, files_of(options));
+  const Artifact artifact = cache_extract(settings.key, options);
   const bool ptx = settings.ptx || artifact.cubin.empty();
   const auto bytes = ptx ? std::as_bytes(std::span(artifact.ptx)) : std::span<const std::byte>(artifact.cubin);
   util::write_file(settings.output, bytes);

@@ -3,6 +3,7 @@
 
 #include <memory>
 
+#include "src/util/text.hpp"
 #include "tools/librt/cache_dump.hpp"
 #include "tools/librt/check_values.hpp"
 #include "tools/librt/page_owners.hpp"
@@ -39,6 +40,9 @@ Checked check_file(const std::string& path) {
 
 std::string conclusion(const std::string& path, const Findings& findings) {
   const std::size_t problems = findings.problems.total();
+  if (problems > 0 && findings.problems.total("unsupported") == problems) {
+    return fmt::format("{} cannot be judged: {}", path, findings.problems.listed().front().what);
+  }
   if (problems > 0) {
     return fmt::format("{} is not sound: {} {}; the first: {}", path, problems, problems == 1 ? "problem" : "problems",
                        findings.problems.listed().front().what);

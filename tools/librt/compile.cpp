@@ -4,9 +4,12 @@
 #include <chrono>
 #include <memory>
 #include <span>
+#include <utility>
 
 #include "src/jit/binary_info.hpp"
 #include "src/util/files.hpp"
+#include "src/util/text.hpp"
+#include "tools/librt/output_file.hpp"
 #include "tools/librt/progress_bar.hpp"
 #include "tools/librt/table.hpp"
 #include "tools/librt/typed.hpp"
@@ -76,7 +79,14 @@ std::string summary(const Artifact& artifact, double total_ms) {
 int compile(const CompileSettings& settings) {
   const Spec spec = typed_spec(settings.words);
   const Arch arch = typed_arch(settings.arch);
-  Runtime runtime(options_from_environment());
+  const Options options = options_from_environment();
+  for (const auto& [option, path] : {std::pair("-o", settings.output), std::pair("--ptx", settings.ptx_path)}) {
+    if (!path.empty()) require_output(option, path, files_of(options));
+  }
+  if (!settings.output.empty() && !settings.ptx_path.empty() && same_file(settings.output, settings.ptx_path)) {
+    throw UsageError(fmt::format("-o and --ptx both name {}", util::shown(settings.output, 1024)));
+  }
+  Runtime runtime(options);
 
   const bool wants_files = !settings.output.empty() || settings.ptx;
   if (settings.source && !wants_files) {
@@ -139,6 +149,7 @@ void add_compile(CLI::App& tool, int& exit_code) {
       ->required()
       ->type_name("ARCH");
   verb->add_option("-o,--output", settings->output, "Write the cubin (of compute_XX: the PTX) to this file")
+      ->check([](const std::string& path) { return path.empty() ? "it is empty" : ""; })
       ->type_name("FILE");
   verb->add_flag("--ptx", settings->ptx_path,
                  "Give the PTX instead of the cubin: to -o, or else to stdout; --ptx=FILE writes it there, besides");

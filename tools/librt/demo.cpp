@@ -7,86 +7,20 @@
 #include <cmath>
 #include <cstring>
 #include <memory>
-#include <random>
 
 #include "tools/librt/decode.hpp"
 #include "tools/librt/demo_edits.hpp"
 #include "tools/librt/numbers.hpp"
 #include "tools/librt/progress_bar.hpp"
 #include "tools/librt/reference.hpp"
+#include "tools/librt/sample_batch.hpp"
 #include "tools/librt/table.hpp"
 #include "tools/librt/verb.hpp"
 
 namespace librt::tool {
 namespace {
 
-constexpr int kPageSize = 4;
-constexpr int kTokens = 13;
-constexpr int kPoolPages = 8;
-constexpr std::array kPageIds = {6, 1, 4, 2};  // the other four pages of the pool belong to nobody
-constexpr double kAllowedError = 2e-2;         // bf16, of the row's largest value
-
-/// The batch of the issue: one request, whose last page holds 1 token and 3 slots that nobody wrote.
-class Batch {
- public:
-  explicit Batch(const Spec& spec) {
-    const DecodeShape shape = shape_of(spec);
-    problem_.spec = spec;
-    problem_.batch = 1;
-    problem_.num_pages = kPoolPages;
-    problem_.sm_scale = 1.0F / std::sqrt(std::holds_alternative<MlaDecodeSpec>(spec) ? 192.0F : 128.0F);
-    problem_.kv_indptr = {0, static_cast<std::int32_t>(kPageIds.size())};
-    problem_.kv_indices.assign(kPageIds.begin(), kPageIds.end());
-    problem_.kv_last_page_len = {kTokens - kPageSize * (static_cast<int>(kPageIds.size()) - 1)};
-    for (std::size_t part = 0; part < 2; ++part) {
-      fill(queries_[part], shape.heads * shape.query_dims[part]);
-      fill(pages_[part], kPoolPages * kPageSize * shape.kv_heads * shape.page_dims[part]);
-      problem_.queries[part] = std::as_bytes(std::span(queries_[part]));
-      problem_.pages[part] = std::as_bytes(std::span(pages_[part]));
-      problem_.strides[part] = nhd_strides(shape, part);
-    }
-  }
-  Batch(const Batch&) = delete;
-  Batch& operator=(const Batch&) = delete;
-
-  const DecodeProblem& problem() const { return problem_; }
-
-  /// Writes `bits` to every element of padding and returns how many there are.
-  std::size_t fill_padding(std::uint16_t bits) {
-    const DecodeShape shape = shape_of(problem_.spec);
-    std::size_t count = 0;
-    for (int page = 0; page < kPoolPages; ++page) {
-      const auto* const owner = std::find(kPageIds.begin(), kPageIds.end(), page);
-      for (int slot = 0; slot < kPageSize; ++slot) {
-        const auto position = static_cast<int>(owner - kPageIds.begin()) * kPageSize + slot;
-        if (owner != kPageIds.end() && position < kTokens) continue;
-        for (std::size_t part = 0; part < 2; ++part) {
-          const auto row = static_cast<std::size_t>(shape.kv_heads) * static_cast<std::size_t>(shape.page_dims[part]);
-          const auto first = static_cast<std::size_t>(page * kPageSize + slot) * row;
-          std::fill_n(pages_[part].begin() + static_cast<std::ptrdiff_t>(first), row, bits);
-          count += row;
-        }
-      }
-    }
-    return count;
-  }
-
- private:
-  void fill(std::vector<std::uint16_t>& values, int count) {
-    values.resize(static_cast<std::size_t>(count));
-    // Sums of uniform numbers, since std::normal_distribution differs between standard libraries.
-    for (std::uint16_t& value : values) {
-      float sum = 0;
-      for (int i = 0; i < 4; ++i) sum += static_cast<float>(random_() % 65536) / 65536.0F - 0.5F;
-      value = bf16_from(sum * 1.7F);
-    }
-  }
-
-  std::mt19937 random_{941};
-  std::array<std::vector<std::uint16_t>, 2> queries_;
-  std::array<std::vector<std::uint16_t>, 2> pages_;
-  DecodeProblem problem_;
-};
+constexpr double kAllowedError = 2e-2;  // bf16, of the row's largest value
 
 struct Outcome {
   DecodeResult clean;
@@ -94,7 +28,7 @@ struct Outcome {
 };
 
 /// One kernel on the batch, with zeros and with NaN in the padding.
-Outcome run_both(Runtime& runtime, const Kernel& kernel, Batch& batch) {
+Outcome run_both(Runtime& runtime, const Kernel& kernel, SampleBatch& batch) {
   constexpr int kOneSplit = 1 << 16;
   Outcome outcome;
   batch.fill_padding(0);
@@ -151,7 +85,7 @@ KernelStory tell(const Spec& spec, const Arch& arch) {
 
   KernelStory story;
   story.spec = to_string(spec);
-  Batch batch(spec);
+  SampleBatch batch(spec);
   ProgressBar bar(fmt::format("{}: compiling for {}", kernel_name(spec), to_string(arch)));
   Runtime runtime(options);
   const Artifact artifact = runtime.compile(spec, arch);
@@ -222,9 +156,12 @@ std::string in_words(const KernelStory& story, const Arch& arch) {
 int demo(bool json) {
   const Arch arch = parse_arch("sm_90a");
   const std::array<Spec, 2> specs = {
-      MlaDecodeSpec{.dtype = DType::bf16, .num_heads = 16, .page_size = kPageSize},
-      GqaDecodeSpec{
-          .dtype = DType::bf16, .num_qo_heads = 32, .num_kv_heads = 8, .head_dim = 128, .page_size = kPageSize}};
+      MlaDecodeSpec{.dtype = DType::bf16, .num_heads = 16, .page_size = SampleBatch::kPageSize},
+      GqaDecodeSpec{.dtype = DType::bf16,
+                    .num_qo_heads = 32,
+                    .num_kv_heads = 8,
+                    .head_dim = 128,
+                    .page_size = SampleBatch::kPageSize}};
   if (!json) {
     print(paragraph(
         "FlashInfer #941: page size 4, 13 tokens. The last page holds 1 token and 3 slots that nobody has written. "
@@ -243,8 +180,8 @@ int demo(bool json) {
     if (!json) print(in_words(story, arch));
   }
   if (json) {
-    print_json(Json{{"page_size", kPageSize},
-                    {"tokens", kTokens},
+    print_json(Json{{"page_size", SampleBatch::kPageSize},
+                    {"tokens", SampleBatch::kTokens},
                     {"target", to_string(arch)},
                     {"kernels", stories},
                     {"promise_kept", good}});

@@ -6,6 +6,8 @@
 #include <numeric>
 #include <utility>
 
+#include "src/util/text.hpp"
+
 namespace librt::tool {
 
 void FindingList::add(const std::string& kind, std::string what, Json where) {
@@ -21,6 +23,11 @@ bool FindingList::only_counts(const std::string& kind) const {
 std::size_t FindingList::total() const {
   return std::accumulate(counts_.begin(), counts_.end(), std::size_t{0},
                          [](std::size_t sum, const auto& entry) { return sum + entry.second; });
+}
+
+std::size_t FindingList::total(const std::string& kind) const {
+  const auto found = counts_.find(kind);
+  return found == counts_.end() ? 0 : found->second;
 }
 
 std::map<std::string, std::size_t> FindingList::left_out() const {
@@ -47,7 +54,7 @@ Json FindingList::to_json() const {
 std::string FindingList::to_text(std::string_view prefix, Style style) const {
   std::string text;
   const auto add_line = [&](const std::string& kind, const std::string& what) {
-    text += labelled(style, std::string(prefix), fmt::format(" {}: {}", kind, what));
+    text += labelled(style, std::string(prefix), fmt::format(" {}: {}", kind, util::printable(what)));
   };
   for (const Finding& finding : listed_) add_line(finding.kind, finding.what);
   for (const auto& [kind, count] : left_out())

@@ -29,6 +29,7 @@ class FindingList {
   void count(const std::string& kind) { ++counts_[kind]; }
 
   std::size_t total() const;
+  std::size_t total(const std::string& kind) const;
   const std::vector<Finding>& listed() const { return listed_; }
   /// How many of each kind there are that listed() leaves out.
   std::map<std::string, std::size_t> left_out() const;

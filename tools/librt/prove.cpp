@@ -208,8 +208,10 @@ void add_prove(CLI::App& tool, int& exit_code) {
       ->type_name("ARCH");
   verb->add_option("--matrix", settings->matrix, "Another manifest, see include/librt/manifest.hpp")->type_name("FILE");
   verb->add_option("-j,--jobs", settings->jobs, "Specializations at a time; default: one for each core")
+      ->check(CLI::Range(1, 1024))
       ->type_name("N");
   verb->add_option("--batches", settings->most_batches, "Only so many batches each, spread over all of them; 0 = all")
+      ->check(CLI::Range(0, 1'000'000'000))
       ->type_name("N");
   verb->callback([settings, &exit_code] { exit_code = prove_verb(*settings); });
 }

@@ -4,13 +4,19 @@
 #include <algorithm>
 #include <chrono>
 #include <cmath>
+#include <filesystem>
+#include <limits>
 #include <memory>
 #include <optional>
+#include <system_error>
 
 #include "src/util/env.hpp"
 #include "src/util/files.hpp"
+#include "src/util/text.hpp"
 #include "tools/librt/numbers.hpp"
+#include "tools/librt/output_file.hpp"
 #include "tools/librt/progress_bar.hpp"
+#include "tools/librt/sample_batch.hpp"
 #include "tools/librt/tensor_file.hpp"
 #include "tools/librt/verb.hpp"
 
@@ -23,6 +29,7 @@ struct RunSettings {
   std::string output;
   std::string device;
   int split_pages = 0;
+  std::vector<std::string> example;  // the file, and perhaps the kernel
 };
 
 /// --device, else LIBRT_DEVICE, else a GPU, else the virtual device. The device is open when this returns.
@@ -48,8 +55,52 @@ double seconds_since(std::chrono::steady_clock::time_point begin) {
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
 }
 
+int write_example(const RunSettings& settings) {
+  const std::string& path = settings.example[0];
+  const std::string kernel = settings.example.size() > 1 ? settings.example[1] : "gqa_decode";
+  Spec spec;
+  if (kernel == "gqa_decode") {
+    spec = GqaDecodeSpec{.dtype = DType::bf16,
+                         .num_qo_heads = 8,
+                         .num_kv_heads = 2,
+                         .head_dim = 64,
+                         .page_size = SampleBatch::kPageSize};
+  } else if (kernel == "mla_decode") {
+    spec = MlaDecodeSpec{.dtype = DType::bf16, .num_heads = 16, .page_size = SampleBatch::kPageSize};
+  } else {
+    throw UsageError(
+        fmt::format("--example: the kernel {} is not known; allowed: gqa_decode, mla_decode", util::in_quotes(kernel)));
+  }
+  SampleBatch batch(spec);
+  batch.fill_padding(kQuietNan);
+  std::error_code error;
+  if (path.empty()) throw UsageError("--example names no file");
+  if (std::filesystem::symlink_status(path, error).type() != std::filesystem::file_type::not_found) {
+    throw UsageError(fmt::format("--example: {} is there already, and stays as it is", util::shown(path, 1024)));
+  }
+  try {
+    util::write_new_file(path, batch_file(batch.problem()));
+  } catch (const Error& failure) {
+    throw UsageError(fmt::format("--example: {}", failure.what()));
+  }
+  if (settings.json) {
+    print_json(Json{{"output", path}, {"spec", to_string(spec)}});
+  } else {
+    say(fmt::format("{}: one request of {} tokens in pages of {}, with NaN in every slot that no token fills, for {}",
+                    path, SampleBatch::kTokens, SampleBatch::kPageSize, to_string(spec)));
+  }
+  return kDone;
+}
+
 int run(const RunSettings& settings) {
+  if (!settings.example.empty()) return write_example(settings);
+  if (settings.input.empty()) throw CLI::RequiredError("IN.safetensors");
+  if (settings.output.empty()) throw CLI::RequiredError("--output");
+  std::vector<std::string> read = files_of(options_from_environment());
+  read.push_back(settings.input);
+  require_output("-o", settings.output, read);
   const TensorFile input = read_tensor_file(settings.input);
+  for (const std::string& each : input.ignored) say(each);
   const DecodeProblem& problem = input.problem;
   Runtime runtime = runtime_on(settings.device);
   const DeviceInfo device = runtime.device();
@@ -83,7 +134,8 @@ int run(const RunSettings& settings) {
                     {"origin", origin},
                     {"get_seconds", get_seconds},
                     {"decode_seconds", decode_seconds},
-                    {"nan_in_output", nan_count}});
+                    {"nan_in_output", nan_count},
+                    {"ignored", input.ignored}});
   } else {
     say(fmt::format(
         "out [{}, {}, {}] {} and lse [{}, {}] F32 written to {}; {} NaN; kernel {} ({:.2f} s), run {:.2f} s",
@@ -93,19 +145,54 @@ int run(const RunSettings& settings) {
   return kDone;
 }
 
+constexpr std::string_view kExamples =
+    R"(librt run --example batch.safetensors
+  librt run batch.safetensors -o out.safetensors --device virtual
+
+Tensors; a batch of requests, of which request b owns the pages
+kv_indices[kv_indptr[b]] .. kv_indices[kv_indptr[b + 1] - 1]:
+
+  gqa_decode   shape                                       type
+  q            [batch, qo_heads, head_dim]                 BF16 or F16
+  k_pages      [num_pages, page_size, kv_heads, head_dim]  as q
+  v_pages      as k_pages                                  as q
+
+  mla_decode   shape                                       type
+  q_nope       [batch, heads, 512]                         BF16 or F16
+  q_pe         [batch, heads, 64]                          as q_nope
+  ckv_pages    [num_pages, page_size, 512]                 as q_nope
+  kpe_pages    [num_pages, page_size, 64]                  as q_nope
+
+  both         shape                                       type
+  kv_indptr    [batch + 1], never falls                    I32
+  kv_indices   [at least kv_indptr[batch]], page ids       I32
+  kv_last_page_len  [batch], 1 to page_size                I32
+  qo_indptr    [batch + 1], 0 to batch; may be absent      I32
+
+Metadata, all of them texts:
+
+  kernel       gqa_decode or mla_decode
+  sm_scale     the factor of q.k, usually 1/sqrt(head_dim)
+  kv_layout    NHD, or HND: [num_pages, kv_heads, page_size, head_dim]; of GQA
+  mask         causal or none; alike for one query token, as is causal=true
+  window_left, logits_soft_cap   -1 and 0: neither windows nor caps are built
+
+What else would change the result (sinks, biases, masks, scales, block tables
+...) is refused by name, and any other name ignored with a note.
+
+The output: out [batch, heads, head_dim or 512], of q's type, and lse
+[batch, heads], F32, natural log. A request without pages gets 0 and -inf.)";
+
 }  // namespace
 
 void add_run(CLI::App& tool, int& exit_code) {
   auto settings = std::make_shared<RunSettings>();
-  CLI::App* const verb = add_verb(tool, "run", "Decode on the tensors of a safetensors file",
-                                  "librt run batch.safetensors -o out.safetensors --device virtual", settings->json);
-  verb->add_option("input", settings->input,
-                   "Metadata kernel (gqa_decode, mla_decode), sm_scale, kv_layout (NHD, HND); tensors kv_indptr, "
-                   "kv_indices, kv_last_page_len, and q, k_pages, v_pages or q_nope, q_pe, ckv_pages, kpe_pages")
-      ->required()
-      ->type_name("IN.safetensors");
+  CLI::App* const verb =
+      add_verb(tool, "run", "Decode on the tensors of a safetensors file", std::string(kExamples), settings->json);
+  const auto not_empty = [](const std::string& path) { return path.empty() ? "it is empty" : ""; };
+  verb->add_option("input", settings->input, "The batch: see below")->check(not_empty)->type_name("IN.safetensors");
   verb->add_option("-o,--output", settings->output, "Receives out and lse; written only if all went well")
-      ->required()
+      ->check(not_empty)
       ->type_name("OUT.safetensors");
   verb->add_option("--device", settings->device,
                    "auto, cuda:N, virtual or virtual:sm_XX; without it LIBRT_DEVICE, else auto: a GPU, or if there is "
@@ -113,8 +200,16 @@ void add_run(CLI::App& tool, int& exit_code) {
       ->type_name("DEVICE");
   verb->add_option("--split-pages", settings->split_pages,
                    "Pages in a split, the same for every request; 0 lets the planner choose")
-      ->check(CLI::NonNegativeNumber)
+      ->check(CLI::Range(0, std::numeric_limits<int>::max()))
       ->type_name("N");
+  CLI::Option* const example = verb->add_option("--example", settings->example,
+                                                "Only write a small batch to start from, for gqa_decode or mla_decode; "
+                                                "FILE must not be there yet")
+                                   ->expected(1, 2)
+                                   ->type_name("FILE [KERNEL]");
+  for (const char* const other : {"input", "--output", "--device", "--split-pages"}) {
+    example->excludes(verb->get_option(other));
+  }
   verb->callback([settings, &exit_code] { exit_code = run(*settings); });
 }
 

@@ -3,12 +3,12 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
-#include <algorithm>
-#include <charconv>
-#include <cmath>
 #include <cstring>
 #include <limits>
-#include <optional>
+#include <utility>
+
+#include "tools/librt/metadata.hpp"
+#include "tools/librt/unread_names.hpp"
 
 namespace librt::tool {
 namespace {
@@ -30,78 +30,11 @@ std::string in_words(const std::vector<std::int64_t>& shape) {
   return fmt::format("[{}]", fmt::join(shape, ", "));
 }
 
-// --- metadata ---
-
-std::optional<std::string> metadata(const Safetensors& file, const std::string& name) {
-  const auto found = file.metadata().find(name);
-  // What Python writes for a value that is not set.
-  if (found == file.metadata().end() || found->second.empty() || found->second == "None") return {};
-  return found->second;
-}
-
-double number(const std::string& name, const std::string& text) {
-  double value = 0;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-  if (error != std::errc{} || end != text.data() + text.size()) {
-    refuse(fmt::format("metadata {} is \"{}\", which is not a number", name, text));
-  }
-  return value;
-}
-
-}  // namespace
-
-std::string read_kernel(const Safetensors& file) {
-  const auto kernel = metadata(file, "kernel");
-  if (!kernel || (*kernel != "gqa_decode" && *kernel != "mla_decode")) {
-    refuse(fmt::format("metadata kernel is {}; allowed: gqa_decode, mla_decode", kernel ? *kernel : "missing"));
-  }
-  return *kernel;
-}
-
-float read_sm_scale(const Safetensors& file) {
-  const auto text = metadata(file, "sm_scale");
-  if (!text) refuse("metadata sm_scale is missing; it is the factor of q.k, usually 1/sqrt(head_dim)");
-  const auto scale = static_cast<float>(number("sm_scale", *text));
-  if (!std::isfinite(scale) || scale == 0) {
-    refuse(fmt::format("metadata sm_scale is {}; it must be finite and not 0 as a 32-bit number", *text));
-  }
-  return scale;
-}
-
-bool read_hnd(const Safetensors& file) {
-  const auto layout = metadata(file, "kv_layout");
-  if (!layout || *layout == "NHD") return false;
-  if (*layout == "HND") return true;
-  refuse(fmt::format("metadata kv_layout is \"{}\"; allowed: NHD, HND", *layout));
-}
-
-/// With one query token a request, a causal mask hides nothing, so either value is the same batch.
-void check_masks(const Safetensors& file) {
-  if (const auto causal = metadata(file, "causal")) {
-    constexpr std::array kAllowed = {"true", "false", "True", "False", "1", "0"};
-    if (std::find(kAllowed.begin(), kAllowed.end(), *causal) == kAllowed.end()) {
-      refuse(fmt::format("metadata causal is \"{}\"; allowed: true, false", *causal));
-    }
-  }
-  if (const auto window = metadata(file, "window_left")) {
-    if (!(number("window_left", *window) < 0)) {
-      unsupported(fmt::format("metadata window_left is {}; a sliding window is not supported (-1 = none)", *window));
-    }
-  }
-  if (const auto cap = metadata(file, "logits_soft_cap")) {
-    if (!(number("logits_soft_cap", *cap) <= 0)) {
-      unsupported(fmt::format("metadata logits_soft_cap is {}; a soft cap is not supported (0 = none)", *cap));
-    }
-  }
-}
-
-namespace {
-
 // --- tensors ---
 
 const Tensor& require_tensor(const Safetensors& file, const std::string& name, std::size_t rank) {
   const Tensor* const tensor = file.find(name);
-  if (tensor == nullptr) refuse(fmt::format("tensor {} is missing", name));
+  if (tensor == nullptr) refuse(missing_tensor(file, name));
   if (tensor->shape.size() != rank) {
     refuse(fmt::format("tensor {} has shape {}; it must have {} dimensions", name, in_words(tensor->shape), rank));
   }
@@ -123,7 +56,7 @@ std::vector<std::int32_t> read_integers(const Safetensors& file, const std::stri
 DType read_dtype(const std::string& name, const Tensor& tensor) {
   if (tensor.dtype == "BF16") return DType::bf16;
   if (tensor.dtype == "F16") return DType::f16;
-  if (tensor.dtype.starts_with("F8_")) {
+  if (tensor.dtype.starts_with("F8_") || tensor.dtype == "U8" || tensor.dtype == "I8") {
     unsupported(fmt::format("tensor {} is {}; 8-bit caches are not supported: BF16 and F16 are", name, tensor.dtype));
   }
   refuse(fmt::format("tensor {} is {}; allowed: BF16, F16", name, tensor.dtype));
@@ -258,13 +191,16 @@ void check_table(const DecodeProblem& problem, int page_size) {
 }  // namespace
 
 TensorFile read_tensor_file(const std::string& path) {
-  TensorFile result{Safetensors::load(path), {}};
+  TensorFile result{Safetensors::load(path), {}, {}};
   const Safetensors& file = result.file;
   DecodeProblem& problem = result.problem;
   const std::string kernel = read_kernel(file);
+  UnreadNames unread = unread_names(file, kernel);
+  if (!unread.refused.empty()) unsupported(unread.refused.front());
+  result.ignored = std::move(unread.ignored);
   problem.sm_scale = read_sm_scale(file);
   const bool hnd = read_hnd(file);
-  check_masks(file);
+  for (const auto& check : kMetadataChecks) check(file);
 
   problem.kv_indptr = read_integers(file, "kv_indptr");
   problem.kv_indices = read_integers(file, "kv_indices");
@@ -284,10 +220,39 @@ TensorFile read_tensor_file(const std::string& path) {
                        kernel == "gqa_decode" ? "q, k_pages" : "q_nope, q_pe, ckv_pages", error.what()));
   }
   const DecodeShape shape = shape_of(problem.spec);
+  check_stated_sizes(file, kernel, shape);
   for (std::size_t part = 0; part < 2; ++part)
     problem.strides[part] = hnd ? hnd_strides(shape, part) : nhd_strides(shape, part);
   check_table(problem, shape.page_size);
   return result;
+}
+
+std::vector<std::byte> batch_file(const DecodeProblem& problem) {
+  const DecodeShape shape = shape_of(problem.spec);
+  const bool gqa = std::holds_alternative<GqaDecodeSpec>(problem.spec);
+  const std::string dtype = shape.dtype == DType::bf16 ? "BF16" : "F16";
+  std::map<std::string, Tensor> tensors;
+  for (std::size_t part = 0; part < 2; ++part) {
+    if (shape.query_dims[part] > 0) {
+      tensors[gqa         ? "q"
+              : part == 0 ? "q_nope"
+                          : "q_pe"] = {
+          dtype, {problem.batch, shape.heads, shape.query_dims[part]}, problem.queries[part]};
+    }
+    std::vector<std::int64_t> pages{problem.num_pages, shape.page_size};
+    if (gqa) pages.push_back(shape.kv_heads);
+    pages.push_back(shape.page_dims[part]);
+    const char* const name = gqa ? (part == 0 ? "k_pages" : "v_pages") : (part == 0 ? "ckv_pages" : "kpe_pages");
+    tensors[name] = {dtype, std::move(pages), problem.pages[part]};
+  }
+  const auto add_integers = [&](const char* name, const std::vector<std::int32_t>& values) {
+    tensors[name] = {"I32", {static_cast<std::int64_t>(values.size())}, std::as_bytes(std::span(values))};
+  };
+  add_integers("kv_indptr", problem.kv_indptr);
+  add_integers("kv_indices", problem.kv_indices);
+  add_integers("kv_last_page_len", problem.kv_last_page_len);
+  return util::write_safetensors(
+      tensors, {{"kernel", std::string(kernel_name(problem.spec))}, {"sm_scale", fmt::format("{}", problem.sm_scale)}});
 }
 
 std::vector<std::byte> result_file(const DecodeProblem& problem, const DecodeResult& result) {

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <string>
+#include <vector>
 
 #include "src/util/safetensors.hpp"
 #include "tools/librt/decode.hpp"
@@ -13,18 +14,16 @@ namespace librt::tool {
 struct TensorFile {
   util::Safetensors file;
   DecodeProblem problem;
+  std::vector<std::string> ignored;  ///< names that are not known, in words
 };
 
 /// Reads and checks a file. Throws Error: io; invalid_argument naming the tensor, the element, its value and what is
-/// allowed; unsupported for what is well formed but not built (several query tokens a request, FP8, windows, soft
-/// caps).
+/// allowed; unsupported for what is well formed but not built (several query tokens a request, FP8, and whatever else
+/// would change the result: unread_names.hpp).
 TensorFile read_tensor_file(const std::string& path);
 
-/// The parts of the metadata, one by one; each throws as read_tensor_file does.
-std::string read_kernel(const util::Safetensors& file);
-float read_sm_scale(const util::Safetensors& file);
-bool read_hnd(const util::Safetensors& file);
-void check_masks(const util::Safetensors& file);
+/// The bytes of a file that read_tensor_file() reads; the pages are dense, and NHD.
+std::vector<std::byte> batch_file(const DecodeProblem& problem);
 
 /// The bytes of the file that holds a result.
 std::vector<std::byte> result_file(const DecodeProblem& problem, const DecodeResult& result);

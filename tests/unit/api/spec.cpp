@@ -58,9 +58,9 @@ TEST_CASE("A text that is not a spec names what is wrong") {
   CHECK(parse_complaint("mla_decode dtype=fp8 page_size=64 num_heads=16") ==
         "mla_decode: dtype=fp8 is not supported; allowed: bf16, f16");
   CHECK(parse_complaint("mla_decode dtype=bf16 page_size=64x num_heads=16") ==
-        "mla_decode: page_size=64x is not an integer");
+        "mla_decode: page_size=64x is not an integer; allowed: 1..65536");
   CHECK(parse_complaint("mla_decode dtype=bf16 page_size=99999999999 num_heads=16") ==
-        "mla_decode: page_size=99999999999 is not an integer");
+        "mla_decode: page_size=99999999999 is not supported; allowed: 1..65536");
   CHECK(parse_complaint("mla_decode dtype=bf16 page_size num_heads=16") ==
         "mla_decode: \"page_size\" is not of the form key=value");
   CHECK(parse_complaint("mla_decode dtype=bf16 page_size=1 page_size=2 num_heads=16") ==
@@ -103,4 +103,27 @@ TEST_CASE("Every member of an MLA spec is checked") {
 }
 
 }  // namespace
+
+TEST_CASE("a spec with a mistyped member names it, not the one that is missing", "[spec]") {
+  CHECK(parse_complaint("mla_decode dtype=bf16 num_head=16 page_size=64") ==
+        "mla_decode: num_head=16 is not a member of the spec; did you mean num_heads? Allowed: dtype, kv_dtype, "
+        "num_heads, head_dim_ckv, head_dim_kpe, page_size");
+  CHECK_THAT(parse_complaint("gqa_decode dtype=bf16 num_heads=32"), Catch::Contains("num_heads=32 is not a member"));
+  CHECK_THAT(parse_complaint("mla_decod dtype=bf16"), Catch::Contains("did you mean mla_decode?"));
+  CHECK_THAT(parse_complaint("gqa_decode sinks=true"), Catch::Contains("sinks=true is not a member of the spec"));
+}
+
+TEST_CASE("a spec shows no control characters, and no more than a line, of what was typed", "[spec]") {
+  for (const std::string& word :
+       {"dtype=\x1b[31m" + std::string(200'000, 'A'), "\x1b[31m" + std::string(200'000, 'A'),
+        "\x1b[31m=" + std::string(200'000, 'A'), "page_size=\x1b[2J" + std::string(200'000, '1')}) {
+    for (const std::string& text : {"mla_decode dtype=bf16 num_heads=16 page_size=64 " + word,
+                                    "mla_decode num_heads=16 " + word, word + " dtype=bf16"}) {
+      const std::string said = parse_complaint(text);
+      CHECK(said.size() < 500);
+      CHECK(said.find('\x1b') == std::string::npos);
+    }
+  }
+}
+
 }  // namespace librt

@@ -63,10 +63,8 @@ TEST_CASE("read_file names the path and the reason", "[util][files]") {
 
 TEST_CASE("write_file leaves the old file when it cannot write the new one", "[util][files]") {
   const test::TempDir directory;
-  CHECK_THAT(io_error([&] { util::write_file(directory / "none/file", bytes_of("x")); }),
-             Catch::Contains("none/file"));
-  CHECK_THAT(io_error([&] { util::write_file(directory.path(), bytes_of("x")); }),
-             Catch::Contains("is a directory"));
+  CHECK_THAT(io_error([&] { util::write_file(directory / "none/file", bytes_of("x")); }), Catch::Contains("none/file"));
+  CHECK_THAT(io_error([&] { util::write_file(directory.path(), bytes_of("x")); }), Catch::Contains("is a directory"));
 }
 
 TEST_CASE("write_file keeps the mode of the file and the link to it", "[util][files]") {
@@ -113,4 +111,34 @@ TEST_CASE("temporary names differ", "[util][files]") {
   CHECK(name.starts_with(std::to_string(::getpid()) + "-"));
   CHECK(name.ends_with(".tmp"));
   CHECK(name != util::temporary_name());
+}
+
+TEST_CASE("write_new_file writes over nothing, not even a link to nowhere", "[util][files]") {
+  const test::TempDir directory;
+  const std::string path = directory / "file";
+  util::write_new_file(path, bytes_of("first"));
+  CHECK(util::read_text_file(path, 10) == "first");
+  CHECK_THAT(io_error([&] { util::write_new_file(path, bytes_of("second")); }), Catch::Contains("File exists"));
+  CHECK(util::read_text_file(path, 10) == "first");
+  const std::string link = directory / "link";
+  fs::create_symlink(directory / "nowhere", link);
+  CHECK_THAT(io_error([&] { util::write_new_file(link, bytes_of("x")); }), Catch::Contains("File exists"));
+  CHECK_FALSE(fs::exists(directory / "nowhere"));
+}
+
+TEST_CASE("require_writable refuses what write_file could not begin, and leaves nothing", "[util][files]") {
+  const test::TempDir directory;
+  const std::string path = directory / "file";
+  util::require_writable(path);
+  CHECK(fs::is_empty(directory.path()));
+  util::write_file(path, bytes_of("x"));
+  util::require_writable(path);
+  CHECK(util::read_text_file(path, 10) == "x");
+  CHECK(std::distance(fs::directory_iterator(directory.path()), {}) == 1);
+  util::require_writable("/dev/null");
+  for (const std::string& wrong : {directory / "none/file", directory.path(), path + "/below", std::string("/proc/x"),
+                                   directory / std::string(255, 'n')}) {
+    CAPTURE(wrong);
+    CHECK_THAT(io_error([&] { util::require_writable(wrong); }), Catch::Contains("cannot write "));
+  }
 }

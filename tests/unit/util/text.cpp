@@ -37,7 +37,9 @@ TEST_CASE("text: the nearest name", "[text]") {
   constexpr std::array<std::string_view, 4> kNames = {"num_heads", "head_dim", "page_size", "dtype"};
   CHECK(nearest("num_head", kNames) == "num_heads");
   CHECK(nearest("pagesize", kNames) == "page_size");
-  CHECK(nearest("dtyep", kNames).empty());  // two of five characters
+  CHECK(nearest("dtyep", kNames) == "dtype");
+  CHECK(nearest("date", kNames).empty());
+  CHECK(nearest("d", kNames).empty());
   CHECK(nearest("", kNames).empty());
   CHECK(nearest(std::string(1'000'000, 'x'), kNames).empty());
   CHECK(did_you_mean("head_dims", kNames) == "; did you mean head_dim?");
