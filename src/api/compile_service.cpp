@@ -7,6 +7,7 @@
 
 #include <atomic>
 #include <chrono>
+#include <exception>
 #include <utility>
 
 #include "src/api/cache_words.hpp"
@@ -38,6 +39,8 @@ struct CompileService::Request {
   jit::Program program;
   std::string key_document;
   util::Digest digest{};
+  bool any_compiler = false;         // the document names none
+  std::exception_ptr no_compiler{};  // why there is none
 
   /// What launches and labels the kernel.
   EntryMeta launch() const {
@@ -52,12 +55,14 @@ struct CompileService::Request {
   }
   /// To be used while this lives.
   cache::Request for_cache() const {
-    return {digest, key_document, [this](const cache::Entry& entry) { return contradiction(entry, launch()); }};
+    return {digest, key_document, [this](const cache::Entry& entry) { return contradiction(entry, launch()); },
+            any_compiler};
   }
 };
 
 CompileService::CompileService(const Options& options)
     : log_(options.log, options.log_level),
+      mode_(options.cache_mode),
       kernels_dir_(options.kernels_dir),
       nvrtc_path_(options.nvrtc),
       edits_(options.source_edits),
@@ -113,24 +118,126 @@ const jit::Nvrtc& CompileService::nvrtc() {
   return *lazy->nvrtc;
 }
 
-CompileService::Request CompileService::make_request(const Specialized& specialized, const Arch& arch) {
+/// Null where there is none, or none that loads.
+const jit::Nvrtc* CompileService::usable_nvrtc() {
+  if (mode_ == CacheMode::only) return nullptr;
+  try {
+    return &nvrtc();
+  } catch (const Error& error) {
+    if (error.code() != ErrorCode::no_nvrtc) throw;
+    return nullptr;
+  }
+}
+
+/// In mode only nothing is compiled: nobody even looks for a compiler.
+CompileService::Request CompileService::make_request(const Specialized& specialized, const Arch& arch, By by) {
   Request request{
       .specialized = specialized, .program = jit::make_program(specialized.program, arch), .key_document = {}};
-  const std::vector<util::KeyField> fields = jit::key_fields(request.program, sources(), identity());
+  const jit::NvrtcIdentity* compiler = nullptr;
+  try {
+    if (by == By::this_compiler && mode_ != CacheMode::only) compiler = &identity();
+  } catch (const Error& error) {
+    if (error.code() != ErrorCode::no_nvrtc) throw;
+    request.no_compiler = std::current_exception();
+  }
+  const std::vector<util::KeyField> fields = jit::key_fields(request.program, sources(), compiler);
   request.digest = util::key_digest(fields);
   request.key_document = util::key_document(fields);
+  request.any_compiler = compiler == nullptr;
   return request;
 }
 
 Got CompileService::get(const Specialized& specialized, const Arch& arch) {
   const Request request = make_request(specialized, arch);
-  auto got = cache_.get(request.for_cache(), [&] { return compile(request); });
-  return {std::move(got.value), got.origin};
+  if (auto found = find(request)) return *std::move(found);
+  return get_missed(request);
 }
 
-SharedArtifact CompileService::recompile(const Specialized& specialized, const Arch& arch) {
-  const Request request = make_request(specialized, arch);
-  return cache_.get_anew(request.for_cache(), [&] { return compile(request); }).value;
+/// What find() did not find.
+Got CompileService::get_missed(const Request& request) {
+  try {
+    cache::Request wanted = request.for_cache();
+    wanted.missed = true;
+    auto got = cache_.get(wanted, [&] { return compile(request); });
+    return {std::move(got.value), got.origin};
+  } catch (const Error& error) {
+    // The files are there, by which entries are found, and do not load.
+    if (error.code() != ErrorCode::no_nvrtc || request.any_compiler) throw;
+    auto found = find(make_request(request.specialized, request.program.arch, By::any_compiler));
+    if (!found) throw;
+    return *std::move(found);
+  }
+}
+
+std::optional<Got> CompileService::find(const Request& request) {
+  auto found = cache_.find(request.for_cache());
+  if (!found) return std::nullopt;
+  return Got{std::move(found->value), found->origin};
+}
+
+Got CompileService::get(const std::vector<Choice>& choices) {
+  const Request own = make_request(choices.front().specialized, choices.front().arch);
+  if (auto found = find(own)) return *std::move(found);
+  // NVRTC is not loaded before something has to be compiled.
+  const jit::Nvrtc* const nvrtc = usable_nvrtc();
+  if (nvrtc != nullptr && nvrtc->supports(choices.front().arch)) return get_missed(own);
+  for (std::size_t i = own.any_compiler ? 1 : 0; i < choices.size(); ++i) {
+    const auto& [arch, specialized] = choices[i];
+    std::optional<Got> got;
+    if (nvrtc != nullptr && nvrtc->supports(arch)) {
+      got = get(specialized, arch);
+    } else {
+      got = find(make_request(specialized, arch, By::any_compiler));
+    }
+    if (!got) continue;
+    got->choice = i;
+    if (i > 0) {
+      warn_of_step(choices, i,
+                   nvrtc != nullptr           ? "NVRTC " + nvrtc->identity().version + " does not know it"
+                   : mode_ == CacheMode::only ? "the cache mode \"only\" compiles nothing"
+                                              : "there is no NVRTC here");
+    }
+    return *std::move(got);
+  }
+  return get_missed(own);
+}
+
+void CompileService::warn_of_step(const std::vector<Choice>& choices, std::size_t taken, const std::string& reason) {
+  const std::string own = to_string(choices.front().arch);
+  const std::string other = to_string(choices[taken].arch);
+  if (!lazy_.lock()->steps.insert(own + " " + other).second) return;
+  log_(LogLevel::warn, fmt::format("code for {} is used where {} would be best: no cache directory has that, and {}{}",
+                                   other, own, reason,
+                                   choices[taken].arch.ptx_only && !choices.front().arch.ptx_only
+                                       ? "; the driver compiles the rest, which takes a while at the first load"
+                                       : ""));
+}
+
+std::optional<Got> CompileService::other_than(const std::vector<SharedArtifact>& refused, const Choice& choice,
+                                              bool maybe_damaged) {
+  const SharedArtifact& last = refused.back();
+  if (last->origin != Origin::disk) return std::nullopt;
+  const auto as_got = [&](cache::Cache<Artifact>::Got got) -> std::optional<Got> {
+    if (got.value == last) return std::nullopt;
+    return Got{std::move(got.value), got.origin};
+  };
+
+  const Request request = make_request(choice.specialized, choice.arch);
+  const jit::Nvrtc* const nvrtc = usable_nvrtc();
+  const bool by_this_compiler = last->key == util::to_hex(request.digest);
+  if (nvrtc != nullptr && nvrtc->supports(choice.arch)) {
+    // The same compiler makes the same bytes.
+    if (by_this_compiler && !maybe_damaged) return std::nullopt;
+    const auto differs = [&](const cache::Entry& made) { return made.cubin != last->cubin || made.ptx != last->ptx; };
+    return as_got(cache_.replace(request.for_cache(), last, [&] {
+      return cache_.tiers().make_anew(
+          request.for_cache(), [&] { return compile(request); }, differs);
+    }));
+  }
+  const Request any = make_request(choice.specialized, choice.arch, By::any_compiler);
+  std::vector<util::Digest> keys(refused.size());
+  for (std::size_t i = 0; i < refused.size(); ++i) util::from_hex(refused[i]->key, keys[i]);
+  return as_got(cache_.replace(any.for_cache(), last, [&] { return cache_.tiers().find(any.for_cache(), keys); }));
 }
 
 CompileService::Stored CompileService::store(const Specialized& specialized, const Arch& arch) {
@@ -143,10 +250,11 @@ CompileService::Stored CompileService::store(const Specialized& specialized, con
 }
 
 bool CompileService::holds(const Specialized& specialized, const Arch& arch) {
-  return cache_.tiers().holds(make_request(specialized, arch).for_cache());
+  return cache_.tiers().locate(make_request(specialized, arch).for_cache()).has_value();
 }
 
 cache::Entry CompileService::compile(const Request& request) {
+  if (request.no_compiler) std::rethrow_exception(request.no_compiler);
   jit::Compiled compiled = nvrtc().compile(request.program, sources());
   EntryMeta meta = request.launch();
   log_(LogLevel::info, fmt::format("compiled {} for {} in {:.0f} ms", meta.kernel, meta.target, compiled.compile_ms));
@@ -165,8 +273,11 @@ cache::Entry CompileService::compile(const Request& request) {
 CacheExplanation CompileService::explain(const Specialized& specialized, const Arch& arch) {
   const Request request = make_request(specialized, arch);
   CacheExplanation explanation{.key = util::to_hex(request.digest), .key_document = request.key_document};
-  explanation.cached = cache_.tiers().holds(request.for_cache());
-  if (explanation.cached) return explanation;
+  if (const auto found = cache_.tiers().locate(request.for_cache())) {
+    explanation.key = util::to_hex(*found);
+    explanation.cached = true;
+    return explanation;
+  }
   if (const auto nearest = cache_.tiers().nearest(request.key_document)) {
     explanation.nearest_key = nearest->key;
     explanation.nearest_path = nearest->path;

@@ -8,6 +8,8 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -24,6 +26,13 @@ using SharedArtifact = std::shared_ptr<const Artifact>;
 struct Got {
   SharedArtifact artifact;
   Origin origin = Origin::compiled;  // how this request was served; the artifact's own says how its first one was
+  std::size_t choice = 0;            // of those that were given
+};
+
+/// A program for an architecture.
+struct Choice {
+  Arch arch;
+  Specialized specialized;
 };
 
 /// Thread safe. Shared by a Runtime and the Kernels that it made.
@@ -34,8 +43,15 @@ class CompileService {
   /// One compile for each key among all threads of the process that use this service.
   Got get(const Specialized& specialized, const Arch& arch);
 
-  /// For bytes from disk that the driver refused: forgets them and compiles anew.
-  SharedArtifact recompile(const Specialized& specialized, const Arch& arch);
+  /// The first of `choices` (at least one) that a directory has or that can be compiled here. A warning says so, once
+  /// for each pair of architectures, where it is not the first. Where there is none, throws what get() of the first
+  /// throws.
+  Got get(const std::vector<Choice>& choices);
+
+  /// For artifacts of one program that the driver refused, the last of them just now: other bytes of it, of an older
+  /// compiler or compiled anew. Nothing if there are none, or could be none: an artifact that was compiled here just
+  /// now, or by the same compiler (unless it may be damaged), or where nothing may be compiled.
+  std::optional<Got> other_than(const std::vector<SharedArtifact>& refused, const Choice& choice, bool maybe_damaged);
 
   struct Stored {
     bool was_there = false;
@@ -64,16 +80,26 @@ class CompileService {
     std::unique_ptr<const jit::KernelSources> sources;
     std::unique_ptr<const jit::NvrtcIdentity> identity;
     std::unique_ptr<const jit::Nvrtc> nvrtc;
+    std::set<std::string> steps;  // from one architecture to another that were warned of
+  };
+  enum class By {
+    this_compiler,  // or any, where there is none or none may run
+    any_compiler,
   };
 
   const jit::KernelSources& sources();
   const jit::NvrtcIdentity& identity();
   const jit::Nvrtc& nvrtc();
-  Request make_request(const Specialized& specialized, const Arch& arch);
+  const jit::Nvrtc* usable_nvrtc();
+  Request make_request(const Specialized& specialized, const Arch& arch, By by = By::this_compiler);
+  Got get_missed(const Request& request);
+  std::optional<Got> find(const Request& request);
+  void warn_of_step(const std::vector<Choice>& choices, std::size_t taken, const std::string& reason);
   cache::Entry compile(const Request& request);
   cache::TiersOptions tiers_options(const Options& options) const;
 
   util::Log log_;
+  CacheMode mode_;
   std::string kernels_dir_;
   std::string nvrtc_path_;
   std::vector<SourceEdit> edits_;

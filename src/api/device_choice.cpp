@@ -4,6 +4,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <charconv>
 #include <cstdint>
 #include <limits>
@@ -49,6 +50,27 @@ Arch compile_arch(const device::Properties& properties) {
   Arch arch = properties.arch;
   arch.ptx_only = properties.is_virtual;
   return arch;
+}
+
+std::vector<Arch> runnable_archs(const device::Properties& properties) {
+  constexpr int kOldest = 80;
+  constexpr int kFirstFamily = 100;  // the first with code for a whole family, sm_100f
+  const int sm = properties.arch.sm;
+  std::vector<Arch> archs;
+  const auto add = [&](const Arch& arch) {
+    if (std::ranges::find(archs, arch) == archs.end()) archs.push_back(arch);
+  };
+  add(compile_arch(properties));
+  if (properties.is_virtual) add({.sm = sm, .suffix = properties.arch.suffix});  // its PTX is the same
+  add({.sm = sm, .ptx_only = properties.is_virtual});
+  if (!properties.is_virtual) {
+    // Not sm_XXa: that runs on its own GPU alone.
+    const int first = sm / 10 * 10;
+    add({.sm = first});
+    if (first >= kFirstFamily) add({.sm = first, .suffix = 'f'});
+  }
+  for (int earlier = sm; earlier >= kOldest; --earlier) add({.sm = earlier, .ptx_only = true});
+  return archs;
 }
 
 }  // namespace librt::api

@@ -6,6 +6,7 @@
 
 #include <memory>
 #include <string_view>
+#include <vector>
 
 #include "src/device/device.hpp"
 
@@ -24,5 +25,9 @@ std::shared_ptr<device::Device> open_device(const DeviceChoice& choice, const Op
 
 /// What Runtime::get compiles for: PTX alone is half the compile time, and all that the virtual device needs.
 Arch compile_arch(const device::Properties& properties);
+
+/// What else runs on the device, the best first, compile_arch() itself at the front: the plain code of the same GPU,
+/// its family's, and PTX of any earlier one, which the driver finishes.
+std::vector<Arch> runnable_archs(const device::Properties& properties);
 
 }  // namespace librt::api

@@ -3,7 +3,9 @@
 
 #include <fmt/format.h>
 
+#include <optional>
 #include <utility>
+#include <vector>
 
 #include "src/api/boundary.hpp"
 #include "src/api/buffer_impl.hpp"
@@ -34,20 +36,41 @@ struct Loaded {
   LoadedPtr kernel;
 };
 
-/// Bytes that were sound on disk and that the driver still refuses are compiled again once: they may be damaged in a
-/// way that no checksum shows, such as an older toolkit's. What is wrong with the machine costs no entry.
-Loaded compile_and_load(api::CompileService& compiler, device::Device& device, const api::Specialized& specialized) {
-  const Arch arch = api::compile_arch(device.properties());
-  const api::Got got = compiler.get(specialized, arch);
-  try {
-    return {got.artifact, device.load(*got.artifact)};
-  } catch (const device::RefusedCode& error) {
-    if (got.artifact->origin != Origin::disk) throw;
-    compiler.log()(LogLevel::warn, fmt::format("entry {} is compiled anew: {}", got.artifact->key, error.what()));
+using Specialize = api::Specialized (*)(const Spec&, const Arch&);
+
+/// What the device could run, the best first. Code that needs more shared memory than a block has is left out: a larger
+/// GPU's tiles.
+std::vector<api::Choice> choices_for(const Spec& spec, const device::Properties& properties, Specialize specialize) {
+  std::vector<api::Choice> choices;
+  for (const Arch& arch : api::runnable_archs(properties)) {
+    api::Specialized specialized = specialize(spec, arch);
+    if (choices.empty() || specialized.shared_bytes <= properties.shared_bytes_per_block) {
+      choices.push_back({arch, std::move(specialized)});
+    }
   }
-  api::SharedArtifact fresh = compiler.recompile(specialized, arch);
-  LoadedPtr kernel = device.load(*fresh);
-  return {std::move(fresh), std::move(kernel)};
+  return choices;
+}
+
+/// Of bytes from disk that the driver refuses, others are tried where there can be others. What is wrong with the
+/// machine costs no entry.
+Loaded compile_and_load(api::CompileService& compiler, device::Device& device,
+                        const std::vector<api::Choice>& choices) {
+  api::Got got = compiler.get(choices);
+  for (std::vector<api::SharedArtifact> refused;;) {
+    try {
+      return {got.artifact, device.load(*got.artifact)};
+    } catch (const device::RefusedCode& error) {
+      refused.push_back(got.artifact);
+      std::optional<api::Got> other = compiler.other_than(refused, choices[got.choice], error.maybe_damaged());
+      if (!other) throw;
+      compiler.log()(LogLevel::warn,
+                     fmt::format("entry {} is not used, {} in its place: {}", got.artifact->key,
+                                 other->artifact->key == got.artifact->key ? "what was compiled anew, with other bytes,"
+                                                                           : other->artifact->key + " is",
+                                 error.what()));
+      got = *std::move(other);
+    }
+  }
 }
 
 SharedKernel make_kernel(const Spec& spec, std::shared_ptr<device::Device> device,
@@ -58,8 +81,7 @@ SharedKernel make_kernel(const Spec& spec, std::shared_ptr<device::Device> devic
   kernel->decode = std::move(decode.kernel);
   kernel->device = device;
   kernel->load_merge = [spec, device = std::move(device), compiler = std::move(compiler)] {
-    const Arch arch = api::compile_arch(device->properties());
-    return compile_and_load(*compiler, *device, api::specialize_merge(spec, arch)).kernel;
+    return compile_and_load(*compiler, *device, choices_for(spec, device->properties(), api::specialize_merge)).kernel;
   };
   return kernel;
 }
@@ -114,10 +136,9 @@ struct detail::RuntimeImpl {
   /// Compiled and loaded, with its merge.
   SharedKernel make(const Spec& spec) {
     const std::shared_ptr<device::Device> opened = open_device();
-    const Arch arch = api::compile_arch(opened->properties());
-    const api::Specialized specialized = api::specialize(spec, arch);
-    recorder.note(spec, arch);
-    SharedKernel kernel = make_kernel(spec, opened, compiler, compile_and_load(*compiler, *opened, specialized));
+    const std::vector<api::Choice> choices = choices_for(spec, opened->properties(), api::specialize);
+    recorder.note(spec, choices.front().arch);
+    SharedKernel kernel = make_kernel(spec, opened, compiler, compile_and_load(*compiler, *opened, choices));
     kernel->merge_kernel();
     return kernel;
   }

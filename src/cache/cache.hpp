@@ -4,6 +4,7 @@
 #include <cstring>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <utility>
 
 #include "src/cache/once_map.hpp"
@@ -41,10 +42,25 @@ class Cache {
     return get_by(request, [&] { return tiers_.fetch(request, make); });
   }
 
-  /// Forgets the value and makes it again.
-  Got get_anew(const Request& request, const Make& make) {
-    values_.forget(request.key);
-    return get_by(request, [&] { return tiers_.fetch_anew(request, make); });
+  /// As get(), without a making: nothing where no directory has it.
+  std::optional<Got> find(const Request& request) {
+    if (Shared value = find_in_memory(request)) return Got{std::move(value)};
+    auto found = tiers_.find(request);
+    if (!found) return std::nullopt;
+    return get_by(request, [&] { return *std::move(found); });
+  }
+
+  /// For a value whose bytes proved useless: what `fetch` gives takes its place, once for all threads that found it
+  /// useless. The value itself where there is nothing better, and where somebody else was faster, theirs.
+  Got replace(const Request& request, const Shared& useless, const std::function<std::optional<Fetched>()>& fetch) {
+    Origin origin = Origin::memory;
+    auto result = values_.replace(request.key, useless, [&]() -> Shared {
+      std::optional<Fetched> fetched = fetch();
+      if (!fetched) return useless;
+      origin = fetched->origin;
+      return converted(*std::move(fetched));
+    });
+    return {std::move(result.value), origin};
   }
 
   void drop_memory() { values_.clear(); }
@@ -59,10 +75,21 @@ class Cache {
     auto result = values_.get(request.key, [&] {
       Fetched fetched = fetch();
       origin = fetched.origin;
-      return std::make_shared<const Value>(convert_(request.key, std::move(fetched.entry), fetched.origin));
+      return converted(std::move(fetched));
     });
     if (!result.made) statistics().add(Counter::memory_hits);
     return {std::move(result.value), origin};
+  }
+
+  Shared find_in_memory(const Request& request) {
+    auto value = values_.find(request.key);
+    if (!value) return nullptr;
+    statistics().add(Counter::memory_hits);
+    return *std::move(value);
+  }
+
+  Shared converted(Fetched fetched) const {
+    return std::make_shared<const Value>(convert_(fetched.key, std::move(fetched.entry), fetched.origin));
   }
 
   Tiers tiers_;

@@ -16,6 +16,7 @@
 
 #include "src/cache/directory.hpp"
 #include "src/cache/key_lock.hpp"
+#include "src/cache/programs.hpp"
 #include "src/cache/store.hpp"
 
 namespace librt::cache {
@@ -209,6 +210,7 @@ Collected collect_in(const std::string& root, const Access& access, const Collec
   result.bytes = inventory.bytes;
   clamp_future(inventory, now, options.dry_run);
   Trim(inventory, options, now, result).run();
+  if (!options.dry_run) sweep_programs(std::get<Directory>(format));
   result.done = true;
   return result;
 }

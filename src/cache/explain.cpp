@@ -7,7 +7,9 @@
 #include <map>
 #include <utility>
 
+#include "src/cache/search_bound.hpp"
 #include "src/util/json_bounds.hpp"
+#include "src/util/key_document.hpp"
 
 namespace librt::cache {
 namespace {
@@ -122,23 +124,36 @@ std::vector<Difference> differences(std::string_view wanted, std::string_view fo
   return result;
 }
 
-std::optional<Nearest> nearest_entry(std::span<const Store* const> stores, std::string_view key_document) {
+std::optional<Nearest> nearest_entry(std::span<const Store* const> stores, std::string_view key_document,
+                                     Search search) {
+  const bool any_compiler = util::compiler_in(key_document).empty();
   std::optional<Nearest> nearest;
+  SearchBound bound;
+  bool goes_on = true;
   for (const Store* store : stores) {
-    store->visit([&](StoredFile file, const Store::Place*) {
-      if (!file.entry) return;
-      auto differing = differences(key_document, file.entry->key_document);
-      if (nearest && distance(nearest->differences) <= distance(differing)) return;
+    if (!goes_on) break;
+    store->visit_while([&](StoredFile file, const Store::Place*) {
+      goes_on = bound.goes_on() || search == Search::whole;
+      if (!file.entry) return goes_on;
+      const std::string& found = file.entry->key_document;
+      auto differing =
+          any_compiler ? differences(key_document, util::program_document(found)) : differences(key_document, found);
+      if (nearest && distance(nearest->differences) <= distance(differing)) return goes_on;
       nearest = Nearest{std::move(file.key), std::move(file.path), std::move(differing)};
+      return goes_on;
     });
   }
+  if (nearest) nearest->of_all = goes_on;
   return nearest;
 }
 
 std::string in_words(const std::optional<Nearest>& nearest) {
   if (!nearest) return "there is no entry at all";
   if (nearest->differences.empty()) return "the entry that is there cannot be used: the log says why";
-  std::string text = fmt::format("the nearest entry, {}, differs in", nearest->key.substr(0, 12));
+  std::string text =
+      fmt::format("the nearest {}, {}, differs in",
+                  nearest->of_all ? "entry" : "of the entries looked at (`librt cache why` looks at all)",
+                  nearest->key.substr(0, 12));
   const std::size_t shown = std::min(nearest->differences.size(), kDifferencesInWords);
   for (std::size_t i = 0; i < shown; ++i) {
     const Difference& difference = nearest->differences[i];

@@ -24,11 +24,18 @@ struct Nearest {
   std::string key;
   std::string path;
   std::vector<Difference> differences;
+  bool of_all = true;  // false: of the entries that a bounded search has looked at
+};
+
+enum class Search {
+  whole,
+  bounded,  // some hundred entries or a tenth of a second: see search_bound.hpp
 };
 
 /// The valid entry with the same spec, else the most similar one; then the same target; then the fewest differences.
-/// Nothing if there is no valid entry.
-std::optional<Nearest> nearest_entry(std::span<const Store* const> stores, std::string_view key_document);
+/// Nothing if there is no valid entry. A document without a compiler differs in it from none.
+std::optional<Nearest> nearest_entry(std::span<const Store* const> stores, std::string_view key_document,
+                                     Search search);
 
 /// "no entry ..." or "the nearest, <key>, differs in: ...", for a message.
 std::string in_words(const std::optional<Nearest>& nearest);

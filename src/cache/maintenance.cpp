@@ -10,6 +10,7 @@
 #include <variant>
 
 #include "src/cache/directory.hpp"
+#include "src/cache/programs.hpp"
 #include "src/cache/store.hpp"
 #include "src/cache/unusable.hpp"
 
@@ -70,20 +71,28 @@ void remove_files(const Directory& directory, const std::function<bool(const std
   }
 }
 
+Store::WhileVisitor always(const Store::Visitor& visitor) {
+  return [&visitor](StoredFile file, const Store::Place* place) {
+    visitor(std::move(file), place);
+    return true;
+  };
+}
+
 }  // namespace
 
-void Store::visit_shard(const Directory& shard, const std::string& shard_name, const std::vector<std::string>& names,
-                        const Visitor& visitor) const {
+bool Store::visit_shard(const Directory& shard, const std::string& shard_name, const std::vector<std::string>& names,
+                        const WhileVisitor& visitor) const {
   for (const std::string& name : names) {
     struct stat status {};
     auto file = inspect(shard, shard_name, name, validate_, status);
     if (!file) continue;
     const Place place{shard, name, status};
-    visitor(std::move(*file), &place);
+    if (!visitor(std::move(*file), &place)) return false;
   }
+  return true;
 }
 
-void Store::visit(const Visitor& visitor) const {
+void Store::visit_while(const WhileVisitor& visitor) const {
   const DirectoryResult objects = open_objects(root_, IfAbsent::report, access());
   if (const auto* problem = std::get_if<Problem>(&objects)) {
     if (problem->kind != Trouble::absent) visitor(refused(root_, problem->reason), nullptr);
@@ -93,17 +102,21 @@ void Store::visit(const Visitor& visitor) const {
   for (const std::string& shard_name : list(directory)) {
     const std::string path = fmt::format("{}/{}", directory.path, shard_name);
     if (!is_shard_name(shard_name)) {
-      visitor(refused(path, "its name is not that of a shard"), nullptr);
+      if (!visitor(refused(path, "its name is not that of a shard"), nullptr)) return;
       continue;
     }
     const DirectoryResult shard = open_below(directory, shard_name, IfAbsent::report);
     if (const auto* problem = std::get_if<Problem>(&shard)) {
-      if (problem->kind != Trouble::absent) visitor(refused(path, problem->reason), nullptr);
+      if (problem->kind != Trouble::absent && !visitor(refused(path, problem->reason), nullptr)) return;
       continue;
     }
     const Directory& opened = std::get<Directory>(shard);
-    visit_shard(opened, shard_name, list(opened), visitor);
+    if (!visit_shard(opened, shard_name, list(opened), visitor)) return;
   }
+}
+
+void Store::visit(const Visitor& visitor) const {
+  visit_while(always(visitor));
 }
 
 void Store::visit(const Visitor& visitor, std::string_view key_prefix) const {
@@ -121,7 +134,7 @@ void Store::visit(const Visitor& visitor, std::string_view key_prefix) const {
     names = list(*directory);
     std::erase_if(names, [&](const std::string& name) { return !name.starts_with(rest) || !key_of(shard_name, name); });
   }
-  visit_shard(*directory, shard_name, names, visitor);
+  visit_shard(*directory, shard_name, names, always(visitor));
 }
 
 std::vector<StoredFile> Store::scan() const {
@@ -140,6 +153,8 @@ Removed Store::repair() {
       add_problem(removed, file.path, errno);
     }
   });
+  const DirectoryResult format = open_format(root_, IfAbsent::report, access());
+  if (const auto* directory = std::get_if<Directory>(&format)) sweep_programs(*directory);
   return removed;
 }
 
@@ -174,6 +189,7 @@ Removed Store::clear() {
           *directory, [&](const std::string& name) { return key_of(shard_name, name).has_value(); }, removed);
     }
   }
+  sweep_programs(std::get<Directory>(format));
   return removed;
 }
 

@@ -45,39 +45,16 @@ class OnceMap {
 
   template <class Make>
   Result get(const Key& key, Make&& make) {
-    if (auto value = find(key)) return {std::move(*value), false};
-    std::promise<Value> promise;
-    InFlight in_flight;
-    bool leader = false;
-    {
-      const auto state = state_.lock();
-      if (auto value = find(key)) return {std::move(*value), false};
-      const auto slot = state->in_flight.find(key);
-      leader = slot == state->in_flight.end();
-      in_flight = leader ? InFlight{std::make_shared<util::Making>(), promise.get_future().share()} : slot->second;
-      if (leader) state->in_flight.emplace(key, in_flight);
-    }
-    if (!leader) {
-      const util::Wait waiting(in_flight.making);
-      return {in_flight.value.get(), false};
-    }
-    try {
-      Value value = std::forward<Make>(make)();
-      {
-        const auto state = state_.lock();
-        insert(*state, key, value);
-        state->in_flight.erase(key);
-      }
-      in_flight.making->finish();
-      promise.set_value(value);
-      return {std::move(value), true};
-    } catch (...) {
-      // The slot first: whoever sees the exception may ask again at once.
-      if (forget_failures_) state_.lock()->in_flight.erase(key);
-      in_flight.making->finish();
-      promise.set_exception(std::current_exception());
-      throw;
-    }
+    return get_if(
+        key, [](const Value&) { return true; }, std::forward<Make>(make));
+  }
+
+  /// Makes the value anew in one step, unless it is another than `stale` by now or somebody is at it: then theirs is
+  /// the result. Until it is made, and where `make` throws, the map keeps `stale`.
+  template <class Make>
+  Result replace(const Key& key, const Value& stale, Make&& make) {
+    return get_if(
+        key, [&](const Value& value) { return !(value == stale); }, std::forward<Make>(make));
   }
 
   /// The value, if it was made.
@@ -89,11 +66,10 @@ class OnceMap {
   }
 
   void clear() {
-    keep_only([](const Key&) { return false; });
-  }
-
-  void forget(const Key& key) {
-    keep_only([&](const Key& other) { return !(other == key); });
+    Garbage collected;  // destroyed after the lock is gone: what a value's destructor does is not ours
+    const auto state = state_.lock();
+    keep_only(
+        *state, [](const Key&) { return false; }, collected);
   }
 
   std::size_t size() const noexcept {
@@ -187,6 +163,48 @@ class OnceMap {
     Stripe& stripe_;
   };
 
+  template <class Accept, class Make>
+  Result get_if(const Key& key, const Accept& accept, Make&& make) {
+    if (auto value = find(key); value && accept(*value)) return {std::move(*value), false};
+    std::promise<Value> promise;
+    InFlight in_flight;
+    bool leader = false;
+    {
+      const auto state = state_.lock();
+      if (auto value = find(key); value && accept(*value)) return {std::move(*value), false};
+      const auto slot = state->in_flight.find(key);
+      leader = slot == state->in_flight.end();
+      in_flight = leader ? InFlight{std::make_shared<util::Making>(), promise.get_future().share()} : slot->second;
+      if (leader) state->in_flight.emplace(key, in_flight);
+    }
+    if (!leader) {
+      const util::Wait waiting(in_flight.making);
+      return {in_flight.value.get(), false};
+    }
+    try {
+      Value value = std::forward<Make>(make)();
+      {
+        Garbage collected;
+        const auto state = state_.lock();
+        if (find(key)) {
+          keep_only(
+              *state, [&](const Key& other) { return !(other == key); }, collected);
+        }
+        insert(*state, key, value);
+        state->in_flight.erase(key);
+      }
+      in_flight.making->finish();
+      promise.set_value(value);
+      return {std::move(value), true};
+    } catch (...) {
+      // The slot first: whoever sees the exception may ask again at once.
+      if (forget_failures_) state_.lock()->in_flight.erase(key);
+      in_flight.making->finish();
+      promise.set_exception(std::current_exception());
+      throw;
+    }
+  }
+
   void insert(State& state, const Key& key, const Value& value) {
     auto node = std::make_unique<const Node>(Node{key, Hash{}(key), value});
     if (Table* const old = table_.load(); old->full()) {
@@ -206,13 +224,13 @@ class OnceMap {
     if (wanted > list.capacity()) list.reserve(std::max(wanted, 2 * list.capacity()));
   }
 
+  /// @param collected receives what no reader looks at any more: destroyed after the lock is gone, since what a
+  /// value's destructor does is not ours
   template <class Keep>
-  void keep_only(const Keep& keep) {
-    Garbage collected;  // destroyed after the lock is gone: what a value's destructor does is not ours
-    const auto state = state_.lock();
+  void keep_only(State& state, const Keep& keep, Garbage& collected) {
     Table* const old = table_.load();
     auto fresh = std::make_unique<Table>(old->capacity());
-    Garbage& garbage = state->garbage;
+    Garbage& garbage = state.garbage;
     // What may throw comes first, and grows by doubling: collecting may be put off for long.
     garbage.tables.emplace_back();
     grow_for(garbage.nodes, old->size());

@@ -3,13 +3,19 @@
 #include <fmt/format.h>
 #include <sys/stat.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <exception>
+#include <iterator>
+#include <map>
 #include <set>
 #include <utility>
 #include <variant>
 
+#include "src/cache/programs.hpp"
+#include "src/cache/search_bound.hpp"
 #include "src/cache/unusable.hpp"
+#include "src/util/key_document.hpp"
 #include "src/util/per_process.hpp"
 
 namespace librt::cache {
@@ -63,12 +69,37 @@ class Store::Warnings {
   util::PerProcess<std::set<std::string>> seen_;
 };
 
+/// The programs of entries that have no mark: an earlier librt made them, or a process that was killed.
+class Store::Unmarked {
+ public:
+  std::vector<util::Digest> keys_of(const Store& store, const util::Digest& program) {
+    const auto keys = keys_.lock();
+    if (!*keys) {
+      keys->emplace();
+      SearchBound bound;
+      store.visit_while([&](const StoredFile& file, const Place*) {
+        util::Digest key;
+        if (file.entry && util::from_hex(file.key, key)) (*keys)->emplace(program_of(file.entry->key_document), key);
+        return bound.goes_on();
+      });
+    }
+    std::vector<util::Digest> found;
+    const auto [begin, end] = (*keys)->equal_range(program);
+    std::transform(begin, end, std::back_inserter(found), [](const auto& each) { return each.second; });
+    return found;
+  }
+
+ private:
+  util::PerProcess<std::optional<std::multimap<util::Digest, util::Digest>>> keys_;
+};
+
 Store::Store(std::string root, util::Log log, Validate validate, StoreOptions options)
     : root_(std::move(root)),
       log_(std::move(log)),
       validate_(std::move(validate)),
       options_(options),
       warnings_(std::make_shared<Warnings>()),
+      unmarked_(std::make_shared<Unmarked>()),
       over_bound_(std::make_shared<std::atomic<bool>>(false)),
       swept_(std::make_shared<std::atomic<bool>>(false)) {}
 
@@ -86,33 +117,79 @@ Found Store::find(const util::Digest& key, std::string_view key_document, const 
   }
 }
 
-Found Store::find_file(const util::Digest& key, std::string_view key_document, const Validate& expected) {
-  const EntryName name = entry_name(key);
-  const auto refuse = [this](const Problem& problem) -> Found {
-    if (problem.kind == Trouble::absent) return {};
-    warn_once(problem.reason, fmt::format("kernel cache: {}; it is not used", problem.reason));
-    if (problem.kind == Trouble::untrusted) return {.untrusted = problem.reason};
+Found Store::find_program(std::string_view program_document, const Validate& expected,
+                          const std::vector<util::Digest>& except) {
+  try {
+    return find_newest(program_document, expected, except);
+  } catch (const std::exception& error) {
+    warn_once(error.what(), fmt::format("the kernel cache in {} could not be read: {}", root_, error.what()));
     return {};
-  };
+  }
+}
 
+Found Store::find_newest(std::string_view program_document, const Validate& expected,
+                         const std::vector<util::Digest>& except) {
+  const util::Digest program = program_of(program_document);
+  const DirectoryResult format = open_format(root_, IfAbsent::report, access());
+  if (const auto* problem = std::get_if<Problem>(&format)) return not_found(*problem);
+  std::vector<util::Digest> keys = marked_keys(std::get<Directory>(format), program);
+  if (keys.empty()) keys = unmarked_->keys_of(*this, program);
+  Found newest;
+  std::pair<int, int> newest_version;
+  for (const util::Digest& key : keys) {
+    if (std::find(except.begin(), except.end(), key) != except.end()) continue;
+    Found found = find_file(key, std::nullopt, {});
+    if (found.entry) {
+      const std::string document = found.entry->key_document;
+      // A mark says where to look, not what is there.
+      if (util::program_document(document) != program_document) continue;
+      if (expected && expected(*found.entry)) found = find_file(key, document, expected);
+    }
+    if (!found.entry) {
+      if (!newest.entry && (found.corrupt || found.untrusted)) newest = std::move(found);
+      continue;
+    }
+    const std::pair<int, int> version = compiler_version(found.entry->key_document);
+    if (newest.entry && version <= newest_version) continue;
+    newest = std::move(found);
+    newest_version = version;
+  }
+  return newest;
+}
+
+Found Store::not_found(const Problem& problem) {
+  if (problem.kind == Trouble::absent) return {};
+  warn_once(problem.reason, fmt::format("kernel cache: {}; it is not used", problem.reason));
+  if (problem.kind == Trouble::untrusted) return {.untrusted = problem.reason};
+  return {};
+}
+
+Found Store::find_file(const util::Digest& key, std::optional<std::string_view> key_document,
+                       const Validate& expected) {
+  const EntryName name = entry_name(key);
+  const DirectoryResult format = open_format(root_, IfAbsent::report, access());
   const DirectoryResult shard =
-      open_below(open_objects(root_, IfAbsent::report, access()), name.shard, IfAbsent::report);
-  if (const auto* problem = std::get_if<Problem>(&shard)) return refuse(*problem);
+      open_below(open_below(format, kObjectsDirectory, IfAbsent::report), name.shard, IfAbsent::report);
+  if (const auto* problem = std::get_if<Problem>(&shard)) return not_found(*problem);
   const Directory& directory = std::get<Directory>(shard);
 
   struct stat seen {};
   FileResult file = read_trusted(directory, name.file, kMaxEntryBytes, seen);
   std::string damage;
   if (const auto* problem = std::get_if<Problem>(&file)) {
-    if (problem->kind != Trouble::damaged) return refuse(*problem);
+    if (problem->kind != Trouble::damaged) return not_found(*problem);
     damage = problem->reason;
   } else {
     const FileContents& contents = std::get<FileContents>(file);
     auto decoded = decode_entry(contents.bytes, key, options_.verify);
     damage = unusable(decoded, validate_, key_document, expected);
     if (damage.empty()) {
-      if (options_.writable) touch_if_old(directory.io(), contents);
-      return {.entry = std::get<Entry>(std::move(decoded))};
+      Entry& entry = std::get<Entry>(decoded);
+      if (options_.writable) {
+        touch_if_old(directory.io(), contents);
+        static_cast<void>(mark_program(std::get<Directory>(format), program_of(entry.key_document), key));
+      }
+      return {.entry = std::move(entry), .key = key};
     }
   }
   const char* const outcome = !options_.writable                                ? "this cache is read-only"
@@ -132,10 +209,11 @@ PublishResult Store::publish(const util::Digest& key, const Entry& entry) {
     const std::vector<std::byte> bytes = encode_entry(key, entry);
     // What the last publish could not trim comes first, so that no process is ever more than one entry above the bound.
     if (options_.writable && over_bound_->load(std::memory_order_relaxed)) result.evicted += keep_bound();
-    auto problem = publish_file(key, bytes);
+    const util::Digest program = program_of(entry.key_document);
+    auto problem = publish_file(key, program, bytes);
     if (problem && is_full(*problem)) {
       result.evicted += make_room(bytes.size());
-      problem = publish_file(key, bytes);
+      problem = publish_file(key, program, bytes);
     }
     if (!problem) {
       result.kept = true;
@@ -150,7 +228,8 @@ PublishResult Store::publish(const util::Digest& key, const Entry& entry) {
   return result;
 }
 
-std::optional<Problem> Store::publish_file(const util::Digest& key, std::span<const std::byte> bytes) {
+std::optional<Problem> Store::publish_file(const util::Digest& key, const util::Digest& program,
+                                           std::span<const std::byte> bytes) {
   if (!options_.writable) return Problem{Trouble::io, fmt::format("{} is read-only", root_)};
   if (options_.max_bytes != 0 && bytes.size() > options_.max_bytes) {
     return Problem{Trouble::io, fmt::format("it has {} bytes, more than the whole cache may have ({})", bytes.size(),
@@ -164,7 +243,11 @@ std::optional<Problem> Store::publish_file(const util::Digest& key, std::span<co
   for (const DirectoryResult* directory : {&temporaries, &shard}) {
     if (const auto* problem = std::get_if<Problem>(directory)) return *problem;
   }
-  return write_entry(std::get<Directory>(temporaries), std::get<Directory>(shard), name.file, bytes, options_.fsync);
+  auto problem =
+      write_entry(std::get<Directory>(temporaries), std::get<Directory>(shard), name.file, bytes, options_.fsync);
+  // After the entry: a mark before it could be swept away meanwhile. The next hit makes one that was not made.
+  if (!problem) static_cast<void>(mark_program(std::get<Directory>(format), program, key));
+  return problem;
 }
 
 LockResult Store::lock(const util::Digest& key, std::chrono::milliseconds timeout) {

@@ -24,11 +24,12 @@ namespace librt::cache {
 /// Says why the contents of an entry cannot be used, or nothing. Called after the bytes themselves were verified.
 using Validate = std::function<std::optional<std::string>(const Entry&)>;
 
-/// At most one of them is set; none is a plain miss.
+/// At most one of the first three is set; none is a plain miss.
 struct Found {
   std::optional<Entry> entry{};
   std::optional<std::string> corrupt{};    // the entry was damaged or not what was asked for, and was removed: why
   std::optional<std::string> untrusted{};  // a file was there that may not be used, and was left alone: why
+  util::Digest key{};                      // of the entry
 };
 
 enum class Finding { ok, corrupt, untrusted };
@@ -101,6 +102,12 @@ class Store {
   /// What `expected` says of an entry counts as what the store's own validation says.
   Found find(const util::Digest& key, std::string_view key_document, const Validate& expected = {});
 
+  /// As find(), for an entry that any compiler made of the program: `program_document` is its key document without the
+  /// compiler. Of several the one of the newest compiler, none of `except`. Where the directory's index of programs
+  /// knows none, a bounded number of its entries is looked at, once for all programs.
+  Found find_program(std::string_view program_document, const Validate& expected = {},
+                     const std::vector<util::Digest>& except = {});
+
   /// Temporary file, fsync, rename; then collect() if the bound is exceeded. Where the disk is full, collect() comes
   /// first, and writing is tried once more. Why an entry could not be written is logged, once per reason.
   PublishResult publish(const util::Digest& key, const Entry& entry);
@@ -123,6 +130,9 @@ class Store {
   void visit(const Visitor& visitor) const;
   /// As visit(), of the entries whose key begins with these hex digits: at least 2, and all 64 open one file.
   void visit(const Visitor& visitor, std::string_view key_prefix) const;
+  /// As visit(), until the visitor returns false.
+  using WhileVisitor = std::function<bool(StoredFile, const Place*)>;
+  void visit_while(const WhileVisitor& visitor) const;
 
   /// Removes the least recently used entries, stale temporary files and unheld old locks, see src/cache/README.md.
   Collected collect(const CollectOptions& options);
@@ -140,11 +150,17 @@ class Store {
 
  private:
   class Warnings;
+  class Unmarked;
 
-  Found find_file(const util::Digest& key, std::string_view key_document, const Validate& expected);
-  void visit_shard(const Directory& shard, const std::string& shard_name, const std::vector<std::string>& names,
-                   const Visitor& visitor) const;
-  std::optional<Problem> publish_file(const util::Digest& key, std::span<const std::byte> bytes);
+  Found find_file(const util::Digest& key, std::optional<std::string_view> key_document, const Validate& expected);
+  /// What finding comes to where something is in the way.
+  Found not_found(const Problem& problem);
+  Found find_newest(std::string_view program_document, const Validate& expected,
+                    const std::vector<util::Digest>& except);
+  bool visit_shard(const Directory& shard, const std::string& shard_name, const std::vector<std::string>& names,
+                   const WhileVisitor& visitor) const;
+  std::optional<Problem> publish_file(const util::Digest& key, const util::Digest& program,
+                                      std::span<const std::byte> bytes);
   /// After a publish. Returns how many entries were removed.
   std::uint64_t keep_bound();
   /// Before an entry of so many bytes, on a full disk. Returns how many entries were removed.
@@ -157,6 +173,7 @@ class Store {
   Validate validate_;
   StoreOptions options_;
   std::shared_ptr<Warnings> warnings_;
+  std::shared_ptr<Unmarked> unmarked_;
   std::shared_ptr<std::atomic<bool>> over_bound_;  // the last keep_bound() found another collector at work
   std::shared_ptr<std::atomic<bool>> swept_;       // each process looks once for what killed ones left
 };

@@ -28,34 +28,42 @@ Tiers::Tiers(TiersOptions options, util::Log log, Validate validate) : options_(
   statistics_ = Statistics::make(writes ? options_.root : std::string(), {options_.store.io, options_.store.trust});
 }
 
-std::optional<Entry> Tiers::find_in(Store& store, const Request& request) {
-  Found found = store.find(request.key, request.key_document, request.expected);
-  if (found.corrupt) statistics_->add(Counter::corrupt);
-  if (found.untrusted) statistics_->add(Counter::untrusted);
-  return std::move(found.entry);
+Found Tiers::look_in(Store& store, const Request& request, const std::vector<util::Digest>& except) {
+  return request.any_compiler ? store.find_program(request.key_document, request.expected, except)
+                              : store.find(request.key, request.key_document, request.expected);
 }
 
-std::optional<Entry> Tiers::find(const Request& request) {
+std::optional<Fetched> Tiers::find_in(Store& store, const Request& request, const std::vector<util::Digest>& except) {
+  Found found = look_in(store, request, except);
+  if (found.corrupt) statistics_->add(Counter::corrupt);
+  if (found.untrusted) statistics_->add(Counter::untrusted);
+  if (!found.entry) return std::nullopt;
+  return Fetched{found.key, *std::move(found.entry), Origin::disk};
+}
+
+std::optional<Fetched> Tiers::find(const Request& request, const std::vector<util::Digest>& except) {
   if (own_) {
-    if (auto entry = find_in(*own_, request)) {
+    if (auto found = find_in(*own_, request, except)) {
       statistics_->add(Counter::disk_hits);
-      return entry;
+      return found;
     }
   }
   for (Store& store : read_only_) {
-    if (auto entry = find_in(store, request)) {
+    if (auto found = find_in(store, request, except)) {
       statistics_->add(Counter::disk_hits);
       statistics_->add(Counter::read_only_hits);
-      return entry;
+      return found;
     }
   }
   return std::nullopt;
 }
 
 Fetched Tiers::fetch(const Request& request, const Make& make) {
-  if (auto entry = find(request)) return {*std::move(entry), Origin::disk};
+  if (!request.missed) {
+    if (auto found = find(request)) return *std::move(found);
+  }
   if (options_.mode == CacheMode::only) refuse(request);
-  if (!own_ || options_.mode != CacheMode::rw) return {make_and_publish(request, make)};
+  if (!own_ || options_.mode != CacheMode::rw || request.any_compiler) return make_and_publish(request, make);
 
   const LockResult held = own_->lock(request.key, options_.lock_timeout);
   if (held.waited.count() > 0) {
@@ -64,20 +72,22 @@ Fetched Tiers::fetch(const Request& request, const Make& make) {
   }
   if (!held.lock) statistics_->add(Counter::lock_degraded);
   // Whoever held the lock made it, most likely; so did whoever was faster between our look and our lock.
-  if (auto entry = find_in(*own_, request)) {
+  if (auto found = find_in(*own_, request, {})) {
     statistics_->add(Counter::disk_hits);
-    return {*std::move(entry), Origin::disk};
+    return *std::move(found);
   }
-  return {make_and_publish(request, make)};
+  return make_and_publish(request, make);
 }
 
-Fetched Tiers::fetch_anew(const Request& request, const Make& make) {
-  if (options_.mode == CacheMode::only) refuse(request);
-  if (own_ && options_.mode == CacheMode::rw) own_->remove(request.key);
-  return {make_and_publish(request, make)};
+std::optional<Fetched> Tiers::make_anew(const Request& request, const Make& make,
+                                        const std::function<bool(const Entry&)>& differs) {
+  Entry made = make_counted(make);
+  if (!differs(made)) return std::nullopt;
+  publish(request, made);
+  return Fetched{request.key, std::move(made), Origin::compiled};
 }
 
-Entry Tiers::make_and_publish(const Request& request, const Make& make) {
+Entry Tiers::make_counted(const Make& make) {
   std::optional<Entry> made;
   const auto begin = std::chrono::steady_clock::now();
   try {
@@ -89,40 +99,65 @@ Entry Tiers::make_and_publish(const Request& request, const Make& make) {
   }
   statistics_->add(Counter::compiled);
   statistics_->add(Counter::compile_ms, milliseconds_since(begin));
-  if (own_ && options_.mode == CacheMode::rw) {
-    const PublishResult published = own_->publish(request.key, *made);
-    if (!published) statistics_->add(Counter::publish_failed);
-    statistics_->add(Counter::evicted, published.evicted);
-    // A process that is killed later loses its hits from the sum, not its compiles.
-    statistics_->flush();
-    if (!options_.own_bytes) made = own_->find(request.key, request.key_document).entry.value();
-  }
   return *std::move(made);
 }
 
-bool Tiers::holds(const Request& request) {
-  if (own_ && own_->find(request.key, request.key_document, request.expected).entry) return true;
-  for (Store& store : read_only_) {
-    if (store.find(request.key, request.key_document, request.expected).entry) return true;
-  }
-  return false;
+void Tiers::publish(const Request& request, const Entry& entry) {
+  if (!own_ || options_.mode != CacheMode::rw) return;
+  const PublishResult published = own_->publish(request.key, entry);
+  if (!published) statistics_->add(Counter::publish_failed);
+  statistics_->add(Counter::evicted, published.evicted);
+  // A process that is killed later loses its hits from the sum, not its compiles.
+  statistics_->flush();
 }
 
-std::optional<Nearest> Tiers::nearest(std::string_view key_document) const {
+Fetched Tiers::make_and_publish(const Request& request, const Make& make) {
+  Entry made = make_counted(make);
+  publish(request, made);
+  if (own_ && options_.mode == CacheMode::rw && !options_.own_bytes) {
+    made = own_->find(request.key, request.key_document).entry.value();
+  }
+  return {request.key, std::move(made), Origin::compiled};
+}
+
+std::optional<util::Digest> Tiers::locate(const Request& request) {
+  if (own_) {
+    if (const Found found = look_in(*own_, request, {}); found.entry) return found.key;
+  }
+  for (Store& store : read_only_) {
+    if (const Found found = look_in(store, request, {}); found.entry) return found.key;
+  }
+  return std::nullopt;
+}
+
+std::vector<const Store*> Tiers::stores() const {
   std::vector<const Store*> stores;
   if (own_) stores.push_back(&*own_);
   for (const Store& store : read_only_) stores.push_back(&store);
-  return nearest_entry(stores, key_document);
+  return stores;
 }
 
-void Tiers::refuse(const Request& request) const {
+std::optional<Nearest> Tiers::nearest(std::string_view key_document) const {
+  return nearest_entry(stores(), key_document, Search::whole);
+}
+
+/// A process that serves may ask again and again for what is not there: it searches once.
+std::string Tiers::nearest_in_words(const Request& request) {
+  constexpr std::size_t kRemembered = 256;
+  if (const auto known = nearest_.lock(); known->contains(request.key)) return known->at(request.key);
+  std::string words = in_words(nearest_entry(stores(), request.key_document, Search::bounded));
+  const auto known = nearest_.lock();
+  if (known->size() >= kRemembered) known->clear();
+  return known->insert_or_assign(request.key, std::move(words)).first->second;
+}
+
+void Tiers::refuse(const Request& request) {
   statistics_->add(Counter::refused);
   std::string places;
-  if (own_) places += "\n  " + own_->root();
-  for (const Store& store : read_only_) places += "\n  " + store.root();
+  for (const Store* store : stores()) places += "\n  " + store->root();
   throw Error(ErrorCode::not_cached,
               fmt::format("{} is not in the cache, and the cache mode \"only\" compiles nothing; {}",
-                          util::to_hex(request.key).substr(0, 12), in_words(nearest(request.key_document))),
+                          util::to_hex(request.key).substr(0, 12), nearest_in_words(request)),
               fmt::format("key {}\nkey document {}\nlooked in{}", util::to_hex(request.key), request.key_document,
                           places.empty() ? " no directory" : places));
 }

@@ -6,6 +6,7 @@
 
 #include <chrono>
 #include <functional>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -15,6 +16,7 @@
 #include "src/cache/explain.hpp"
 #include "src/cache/statistics.hpp"
 #include "src/cache/store.hpp"
+#include "src/util/per_process.hpp"
 
 namespace librt::cache {
 
@@ -28,12 +30,17 @@ struct TiersOptions {
 };
 
 struct Request {
-  util::Digest key{};
+  util::Digest key{};  // of the document
   std::string_view key_document{};
   Validate expected{};  // what an entry from disk must agree with beside its key document
+  /// The document names no compiler, since there is none here or none may run: an entry that any compiler made of the
+  /// same program is as good.
+  bool any_compiler = false;
+  bool missed = false;  // find() has found nothing just now
 };
 
 struct Fetched {
+  util::Digest key{};  // of the entry
   Entry entry;
   Origin origin = Origin::compiled;  // disk or compiled
 };
@@ -49,24 +56,35 @@ class Tiers {
   /// `make` throws is passed on. Throws Error(not_cached) in mode only.
   Fetched fetch(const Request& request, const Make& make);
 
-  /// For bytes that were sound on disk and proved useless: made again, whatever is there.
-  Fetched fetch_anew(const Request& request, const Make& make);
+  /// From the first directory that has it; none of the keys in `except`.
+  std::optional<Fetched> find(const Request& request, const std::vector<util::Digest>& except = {});
+  /// For bytes that were sound on disk and proved useless: made again, and published if `differs` says that they are
+  /// others than those. Nothing if they are not.
+  std::optional<Fetched> make_anew(const Request& request, const Make& make,
+                                   const std::function<bool(const Entry&)>& differs);
 
-  bool holds(const Request& request);
+  /// The key of the entry that find() would come to; counts nothing.
+  std::optional<util::Digest> locate(const Request& request);
+  /// The nearest of all entries: takes as long as it takes.
   std::optional<Nearest> nearest(std::string_view key_document) const;
 
   Statistics& statistics() noexcept { return *statistics_; }
 
  private:
-  std::optional<Entry> find(const Request& request);
-  std::optional<Entry> find_in(Store& store, const Request& request);
-  Entry make_and_publish(const Request& request, const Make& make);
-  [[noreturn]] void refuse(const Request& request) const;
+  static Found look_in(Store& store, const Request& request, const std::vector<util::Digest>& except);
+  std::optional<Fetched> find_in(Store& store, const Request& request, const std::vector<util::Digest>& except);
+  std::vector<const Store*> stores() const;
+  Entry make_counted(const Make& make);
+  void publish(const Request& request, const Entry& entry);
+  Fetched make_and_publish(const Request& request, const Make& make);
+  [[noreturn]] void refuse(const Request& request);
+  std::string nearest_in_words(const Request& request);
 
   TiersOptions options_;
   std::optional<Store> own_;
   std::vector<Store> read_only_;
   std::shared_ptr<Statistics> statistics_;
+  util::PerProcess<std::map<util::Digest, std::string>> nearest_;  // in words, of what was refused: see refuse()
 };
 
 }  // namespace librt::cache

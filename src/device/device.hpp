@@ -41,7 +41,14 @@ struct Grid {
 /// such as too little memory or a lost context, are plain Errors.
 class RefusedCode : public Error {
  public:
-  explicit RefusedCode(const std::string& what) : Error(ErrorCode::driver, what) {}
+  /// @param maybe_damaged the driver should know code of this age: false = it is too old for whatever the same compiler
+  /// makes
+  explicit RefusedCode(const std::string& what, bool maybe_damaged = true)
+      : Error(ErrorCode::driver, what), maybe_damaged_(maybe_damaged) {}
+  bool maybe_damaged() const noexcept { return maybe_damaged_; }
+
+ private:
+  bool maybe_damaged_;
 };
 
 /// A kernel that is ready to launch on the device it was loaded on. Immutable, thread safe; keeps what it needs alive.

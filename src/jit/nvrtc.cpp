@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <chrono>
 #include <sstream>
+#include <utility>
 
 #include "src/jit/exit_gate.hpp"
 #include "src/jit/nvrtc_api.hpp"
@@ -229,6 +230,16 @@ const NvrtcIdentity& Nvrtc::identity() const noexcept {
 }
 const std::vector<int>& Nvrtc::supported_archs() const noexcept {
   return impl_->archs;
+}
+
+bool Nvrtc::supports(const Arch& arch) const noexcept {
+  constexpr std::pair kFirstWithFamilies(12, 9);
+  constexpr int kFirstFamily = 100;
+  constexpr int kFirstSpecific = 90;
+  const Impl& impl = *impl_;
+  if (!std::binary_search(impl.archs.begin(), impl.archs.end(), arch.sm)) return false;
+  if (arch.suffix == 'f') return arch.sm >= kFirstFamily && std::pair(impl.major, impl.minor) >= kFirstWithFamilies;
+  return arch.suffix == 0 || arch.sm >= kFirstSpecific;
 }
 
 Compiled Nvrtc::compile(const Program& program, const KernelSources& sources) const {

@@ -32,6 +32,9 @@ class Nvrtc {
   /// Numbers of nvrtcGetSupportedArchs, ascending: 80, 90, ...
   const std::vector<int>& supported_archs() const noexcept;
 
+  /// Whether compile() takes it: its number is in the list, and this version has such a variant.
+  bool supports(const Arch& arch) const noexcept;
+
   /// Throws Error: unsupported (the architecture is not in the list; names it and the list), compile_failed (detail():
   /// log, then the stub with line numbers, then the options).
   Compiled compile(const Program& program, const KernelSources& sources) const;

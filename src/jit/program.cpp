@@ -113,23 +113,26 @@ std::vector<std::string> nvrtc_options(const std::vector<std::string>& wanted, i
 }
 
 std::vector<util::KeyField> key_fields(const Program& program, const KernelSources& sources,
-                                       const NvrtcIdentity& compiler) {
+                                       const NvrtcIdentity* compiler) {
   json options = json::array();
   for (const std::string& option : program.options) {
     if (option != kNoCache) options.push_back(option);
   }
-  const json identity = {{"name", "nvrtc"},
-                         {"version", compiler.version},
-                         {"build_id", compiler.build_id},
-                         {"builtins_build_id", compiler.builtins_build_id}};
-  return {{"schema", json(kSchema).dump()},
-          {"target", json(to_string(program.arch)).dump()},
-          {"source", json(util::to_hex(util::hash(program.source))).dump()},
-          {"headers", sources.digests_json(program.header)},
-          {"options", options.dump()},
-          {"names", json::array({program.entry}).dump()},
-          {"compiler", identity.dump()},
-          {"spec", program.spec_json}};
+  std::vector<util::KeyField> fields{{"schema", json(kSchema).dump()},
+                                     {"target", json(to_string(program.arch)).dump()},
+                                     {"source", json(util::to_hex(util::hash(program.source))).dump()},
+                                     {"headers", sources.digests_json(program.header)},
+                                     {"options", options.dump()},
+                                     {"names", json::array({program.entry}).dump()}};
+  if (compiler != nullptr) {
+    const json identity = {{"name", "nvrtc"},
+                           {"version", compiler->version},
+                           {"build_id", compiler->build_id},
+                           {"builtins_build_id", compiler->builtins_build_id}};
+    fields.push_back({"compiler", identity.dump()});
+  }
+  fields.push_back({"spec", program.spec_json});
+  return fields;
 }
 
 }  // namespace librt::jit

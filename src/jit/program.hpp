@@ -43,7 +43,8 @@ std::vector<std::string> nvrtc_options(const std::vector<std::string>& wanted, i
 /// schema, target, source, headers, options, names, compiler, spec: see src/cache/README.md. Header digests come from
 /// `sources` and cover what the stub's header includes; "toolkit" is absent since no kernel includes a toolkit header.
 /// Throws as KernelSources::closure does.
+/// @param compiler null = the fields without it: what is compiled, whoever compiles it
 std::vector<util::KeyField> key_fields(const Program& program, const KernelSources& sources,
-                                       const NvrtcIdentity& compiler);
+                                       const NvrtcIdentity* compiler);
 
 }  // namespace librt::jit

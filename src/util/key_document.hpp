@@ -2,6 +2,7 @@
 #pragma once
 
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "src/util/hash.hpp"
@@ -19,5 +20,10 @@ Digest key_digest(const std::vector<KeyField>& fields);
 
 /// The same fields as one JSON object, in the same order, without white space.
 std::string key_document(const std::vector<KeyField>& fields);
+
+/// A key document without its compiler: what was compiled, whoever compiled it. As it is where it names none.
+std::string program_document(std::string_view key_document);
+/// The compiler's JSON object in it; empty where it names none.
+std::string_view compiler_in(std::string_view key_document);
 
 }  // namespace librt::util

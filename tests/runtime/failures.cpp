@@ -2,10 +2,15 @@
 // and the next attempt works. The entries are those that the stand-in has, so that none can be forgotten.
 #include <catch2/catch.hpp>
 
+#include <algorithm>
+#include <filesystem>
 #include <set>
+#include <span>
 #include <string>
 #include <vector>
 
+#include "src/util/files.hpp"
+#include "src/util/hash.hpp"
 #include "tests/runtime/fixture.hpp"
 #include "tests/support/temp_dir.hpp"
 
@@ -13,6 +18,7 @@ namespace librt::test {
 namespace {
 
 constexpr int kInvalidImage = 200;
+constexpr int kUnsupportedPtxVersion = 222;
 constexpr int kNotPermitted = 800;
 
 // They give something back: their failing is the driver's loss, and no reason to stop anybody.
@@ -138,28 +144,93 @@ TEST_CASE("a driver that lacks an entry is refused by name, or works without it"
   }
 }
 
-TEST_CASE("code from disk that any loading call refuses is compiled anew once", "[runtime][failures]") {
+namespace {
+
+struct Kept {
+  std::string path;
+  std::vector<std::byte> bytes;
+  std::filesystem::file_time_type written;
+  friend bool operator==(const Kept&, const Kept&) = default;
+};
+
+std::vector<Kept> entries_in(const std::string& cache) {
+  std::vector<Kept> kept;
+  for (const CacheEntry& each : cache_list(cuda_options("cuda:0", cache))) {
+    kept.push_back({each.path, util::read_file(each.path, 64 << 20), std::filesystem::last_write_time(each.path)});
+  }
+  std::sort(kept.begin(), kept.end(), [](const Kept& a, const Kept& b) { return a.path < b.path; });
+  return kept;
+}
+
+/// Changes a byte of the decode's cubin that nobody looks at, and makes the checksum right again.
+void damage(const std::string& cache, const Artifact& artifact) {
+  for (const Kept& each : entries_in(cache)) {
+    std::vector<std::byte> file = each.bytes;
+    const auto cubin = std::search(file.begin(), file.end(), artifact.cubin.begin(), artifact.cubin.end());
+    if (cubin == file.end()) continue;
+    constexpr std::ptrdiff_t kPaddingOfIdentity = 15;  // of the ELF header
+    cubin[kPaddingOfIdentity] ^= std::byte{1};
+    const util::Digest checksum = util::hash(std::span<const std::byte>(file).first(file.size() - 32));
+    std::copy(checksum.begin(), checksum.end(), file.end() - 32);
+    util::write_file(each.path, file);
+    return;
+  }
+  FAIL("no entry with this cubin");
+}
+
+}  // namespace
+
+TEST_CASE("damaged code from disk that any loading call refuses is compiled anew once", "[runtime][failures]") {
   const TempDir cache;
   reset_fake();
-  const std::string key = Runtime(cuda_options("cuda:0", cache.path())).get(kGqa).artifact().key;
+  const Artifact sound = Runtime(cuda_options("cuda:0", cache.path())).get(kGqa).artifact();
   for (const std::string& entry : kSeeCode) {
     INFO(entry);
+    damage(cache.path(), sound);
     reset_fake();
     fake_cuda::fail_call(entry, 1, kInvalidImage);
     {
       Runtime runtime(cuda_options("cuda:0", cache.path()));
       CHECK(error_of_flow(runtime) == "");
       CHECK(runtime.stats().compiled == 1);
-      CHECK(runtime.get(kGqa).artifact().key == key);
+      CHECK(runtime.get(kGqa).artifact().cubin == sound.cubin);
+      CHECK(runtime.get(kGqa).artifact().key == sound.key);
     }
     CHECK(outstanding() == kNothing);
+    // For the next process too.
+    CHECK(Runtime(cuda_options("cuda:0", cache.path())).compile(kGqa, sound.arch).cubin == sound.cubin);
   }
-  // And if what was compiled is refused as well, that is the answer: no second compile.
+}
+
+TEST_CASE("sound code from disk that the driver refuses: its error, and the entry stays", "[runtime][failures]") {
+  const TempDir cache;
   reset_fake();
-  fake_cuda::fail("cuLibraryLoadData", kInvalidImage);
-  Runtime runtime(cuda_options("cuda:0", cache.path()));
-  CHECK_THAT(error_of_flow(runtime), Catch::StartsWith("driver: ") && Catch::Contains("CUDA_ERROR_INVALID_IMAGE"));
-  CHECK(runtime.stats().compiled == 1);
+  (void)Runtime(cuda_options("cuda:0", cache.path())).get(kGqa);
+  const std::vector<Kept> before = entries_in(cache.path());
+  const CacheMode mode = GENERATE(CacheMode::rw, CacheMode::ro, CacheMode::only);
+  // A driver that is new enough for the code, which then may be damaged: one compile tells. An older one: no compile.
+  const bool is_old = GENERATE(false, true);
+  fake_cuda::Machine machine = fake_machine();
+  if (is_old) machine.driver_version = 12000;
+  reset_fake(machine);
+  fake_cuda::fail("cuLibraryLoadData", is_old ? kUnsupportedPtxVersion : kInvalidImage);
+  Options options = cuda_options("cuda:0", cache.path());
+  options.cache_mode = mode;
+  const bool is_installed = GENERATE(true, false);
+  const bool has_compiler = is_installed && mode != CacheMode::only;
+  if (!is_installed) options.nvrtc = "/nonexistent/libnvrtc.so.13";
+  {
+    Runtime runtime(options);
+    CHECK_THAT(error_of_flow(runtime), Catch::StartsWith("driver: ") && Catch::Contains("cuLibraryLoadData") &&
+                                           Catch::Contains(is_old ? "supports CUDA up to 12.0" : "it may be damaged"));
+    CHECK(runtime.stats().compiled == (has_compiler && !is_old ? 1 : 0));
+    CHECK(runtime.stats().refused == 0);
+    CHECK(runtime.stats().failed == 0);
+    fake_cuda::heal();
+    CHECK(error_of_flow(runtime) == "");
+  }
+  CHECK(entries_in(cache.path()) == before);
+  CHECK(outstanding() == kNothing);
 }
 
 TEST_CASE("a driver that is older than the compiler: both versions and what helps", "[runtime][failures]") {

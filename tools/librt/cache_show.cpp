@@ -11,7 +11,7 @@ namespace librt::tool {
 namespace {
 
 Json to_json(const CacheEntryDetail& detail) {
-  Json json = to_json(detail.entry);
+  Json json = tool::to_json(detail.entry);
   json["entry_symbol"] = detail.entry_symbol;
   json["cubin_bytes"] = detail.cubin_bytes;
   json["ptx_bytes"] = detail.ptx_bytes;

@@ -54,7 +54,7 @@ int cache_why(const CacheSettings& settings) {
   const Spec spec = typed_spec(settings.words);
   const Arch arch = typed_arch(settings.arch);
   Options options = options_of(settings);
-  options.cache_mode = CacheMode::ro;  // looking is not using
+  if (options.cache_mode != CacheMode::only) options.cache_mode = CacheMode::ro;  // looking is not using
   const CacheExplanation explanation = Runtime(options).explain(spec, arch);
   if (settings.json) {
     Json differences = Json::array();

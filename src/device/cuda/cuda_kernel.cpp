@@ -48,12 +48,15 @@ int version_number(const std::string& version) {
   return std::sscanf(version.c_str(), "%d.%d", &major, &minor) == 2 ? major * 1000 + minor : 0;
 }
 
+bool knows_code_of(const std::string& driver, const std::string& maker) {
+  return !maker.empty() && version_number(maker) <= version_number(driver);
+}
+
 /// What to make of a driver that does not take the code.
-std::string advice(const Artifact& artifact, const std::string& driver) {
-  const std::string maker = made_by(artifact);
+std::string advice(const std::string& maker, const std::string& driver) {
   const std::string versions = fmt::format("The driver supports CUDA up to {}, the code was made by {}", driver,
                                            maker.empty() ? "an unknown toolkit" : "NVRTC " + maker);
-  if (!maker.empty() && version_number(maker) <= version_number(driver)) return versions + ": it may be damaged";
+  if (knows_code_of(driver, maker)) return versions + ": it may be damaged";
   return fmt::format("{}: {}update the driver, or point LIBRT_NVRTC at the libnvrtc of CUDA {} or older", versions,
                      maker.empty() ? "if that one was newer, " : "", driver);
 }
@@ -64,7 +67,9 @@ void check_load(Result result, const char* call, const Artifact& artifact, const
   const std::string message = fmt::format("loading {} (entry \"{}\") for {}: {}", artifact.kernel, artifact.entry,
                                           to_string(artifact.arch), describe_error(call, result));
   if (!may_be_the_code(result)) throw Error(ErrorCode::driver, message);
-  throw RefusedCode(fmt::format("{}. {}", message, advice(artifact, driver.version())));
+  const std::string maker = made_by(artifact);
+  throw RefusedCode(fmt::format("{}. {}", message, advice(maker, driver.version())),
+                    maker.empty() || knows_code_of(driver.version(), maker));
 }
 
 }  // namespace

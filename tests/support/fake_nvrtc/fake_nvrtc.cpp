@@ -34,13 +34,16 @@ NvrtcResult nvrtcVersion(int* major, int* minor) {
 }
 
 NvrtcResult nvrtcGetNumSupportedArchs(int* count) {
-  *count = 2;
+  *count = 4;
   return kNvrtcSuccess;
 }
 
 NvrtcResult nvrtcGetSupportedArchs(int* archs) {
+  // As CUDA 12.8, which knows of sm_100 and sm_120 and not of the other GPUs of their families.
   archs[0] = 80;
   archs[1] = 90;
+  archs[2] = 100;
+  archs[3] = 120;
   return kNvrtcSuccess;
 }
 

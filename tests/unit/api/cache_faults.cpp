@@ -81,7 +81,7 @@ TEST_CASE("F21 key sensitivity", "[cache][fault]") {
   const jit::Program program = jit::make_program(
       {.kernel = "gqa_decode", .traits = "GqaTraits", .arguments = "1, 2", .spec_json = "{\"head_dim\":64}"}, kPtx);
   const auto key_of = [&](const jit::Program& changed, const jit::KernelSources& from, const jit::NvrtcIdentity& by) {
-    return util::to_hex(util::key_digest(jit::key_fields(changed, from, by)));
+    return util::to_hex(util::key_digest(jit::key_fields(changed, from, &by)));
   };
   std::set<std::string> keys{key_of(program, sources, identity)};
   const auto check_new = [&](const char* what, const std::string& key) {

@@ -122,3 +122,44 @@ TEST_CASE("a cleared map makes its values again", "[cache][once_map]") {
   CHECK(*second.value == 2);
   CHECK(*first.value == 1);
 }
+
+TEST_CASE("what replaces a value is made once, and the value serves until then", "[cache][once_map]") {
+  Map map;
+  const auto stale = map.get(1, [] { return value_of(1); }).value;
+  int makings = 0;
+  std::vector<std::jthread> others;
+  std::atomic<int> made_by_others{0};
+  const auto replace = [&] {
+    return map.replace(1, stale, [&] {
+      ++makings;
+      return value_of(2);
+    });
+  };
+  const auto first = map.replace(1, stale, [&] {
+    ++makings;
+    // Whoever only asks neither waits nor makes.
+    CHECK(map.get(1, [] { return value_of(0); }).value == stale);
+    for (int i = 0; i < 4; ++i) {
+      others.emplace_back([&] { made_by_others += replace().made ? 1 : 0; });
+    }
+    return value_of(2);
+  });
+  others.clear();  // joins
+  CHECK(first.made);
+  CHECK(*first.value == 2);
+  CHECK(makings == 1);
+  CHECK(made_by_others == 0);
+  CHECK(map.find(1) == first.value);
+  CHECK(map.size() == 1);
+  // Who still holds the old one gets the new one.
+  CHECK(map.replace(1, stale, [] { return value_of(3); }).value == first.value);
+}
+
+TEST_CASE("a replacement that fails leaves the value", "[cache][once_map]") {
+  Map map;
+  const auto stale = map.get(1, [] { return value_of(1); }).value;
+  CHECK_THROWS_AS(map.replace(1, stale, []() -> std::shared_ptr<const int> { throw std::runtime_error("no"); }),
+                  std::runtime_error);
+  CHECK(map.find(1) == stale);
+  CHECK(*map.replace(1, stale, [] { return value_of(2); }).value == 2);
+}

@@ -20,7 +20,7 @@ const NvrtcIdentity kCompiler{.path = "/a/libnvrtc.so.13",
                               .builtins_build_id = "cd"};
 
 std::string key_of(const Program& program, const KernelSources& sources, const NvrtcIdentity& compiler) {
-  return util::to_hex(util::key_digest(key_fields(program, sources, compiler)));
+  return util::to_hex(util::key_digest(key_fields(program, sources, &compiler)));
 }
 
 }  // namespace
@@ -83,7 +83,7 @@ TEST_CASE("The key's fields are JSON, in their order", "[jit]") {
   write_scale_kernel(directory);
   const KernelSources sources = load_tree(directory.path());
   const Program program = make_program(scale_specialization(64, 3), parse_arch("sm_100a"));
-  const auto fields = key_fields(program, sources, kCompiler);
+  const auto fields = key_fields(program, sources, &kCompiler);
   std::vector<std::string> names;
   std::map<std::string, nlohmann::json> values;
   for (const util::KeyField& field : fields) {

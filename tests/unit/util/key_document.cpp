@@ -41,3 +41,19 @@ TEST_CASE("key_document is the same fields as JSON, in order, without white spac
   CHECK(text == R"({"target":"sm_90a","options":["-a","-b"],"spec":{"x":1},"a":2})");
   CHECK(nlohmann::ordered_json::parse(text).dump() == text);
 }
+
+TEST_CASE("a key document without its compiler is the same for every compiler", "[util][key]") {
+  const std::string spec = R"("spec":{"text":"\\"compiler\\":{"})";
+  const std::string program = "{\"schema\":1," + spec + "}";
+  const std::string compiler = R"({"name":"nvrtc","version":"13.0"})";
+  for (const std::string& document : {"{\"schema\":1,\"compiler\":" + compiler + "," + spec + "}",
+                                      "{\"compiler\":" + compiler + ",\"schema\":1," + spec + "}",
+                                      "{\"schema\":1," + spec + ",\"compiler\":" + compiler + "}"}) {
+    CHECK(util::program_document(document) == program);
+    CHECK(util::compiler_in(document) == compiler);
+  }
+  CHECK(util::program_document(program) == program);
+  CHECK(util::compiler_in(program).empty());
+  CHECK(util::program_document("{\"compiler\":" + compiler + "}") == "{}");
+  for (const char* odd : {"", "\"compiler\":{", "{\"compiler\":[]}"}) CHECK(util::program_document(odd) == odd);
+}
