@@ -12,7 +12,7 @@
 #include "tools/librt/table.hpp"
 
 using namespace librt::tool;
-using Catch::Matchers::Contains;
+using Catch::Contains;
 using librt::test::drawn_lines;
 using librt::test::run_in_terminal;
 using librt::test::Shown;
