@@ -124,7 +124,7 @@ TEST_CASE("A bad entry is named with member, value and what is allowed", "[manif
   CHECK_THAT(values(std::string(100, '1')), Contains("page_size=" + std::string(80, '1') + "... is not a list"));
 
   CHECK(entry_complaint(R"("gqa dtype=bf16")") ==
-        "m.json: specs[1]: kernel \"gqa\" is not known; allowed: gqa_decode, mla_decode");
+        "m.json: specs[1]: kernel \"gqa\" is not known; did you mean gqa_decode? Allowed: gqa_decode, mla_decode");
   CHECK(entry_complaint(R"("")") ==
         "m.json: specs[1]: the line is empty; allowed: gqa_decode or mla_decode, then key=value ...");
   CHECK(entry_complaint(R"("mla_decode pagesize=16")") ==
