@@ -37,7 +37,7 @@ struct ProgramsFixture : FaultFixture {
 
   void fill(const FakeRequest& request) { open()->get(request.request(), compiler.of(request)); }
   cache::Found found(const std::vector<util::Digest>& except = {}, bool writable = false) {
-    return cache::Store(root, log(), {}, {.writable = writable}).find_program(program.key_document, except);
+    return cache::Store(root, log(), {}, {.writable = writable}).find_program(program.key_document, {}, except);
   }
   std::vector<std::string> marks() const {
     std::vector<std::string> names;

@@ -61,7 +61,7 @@ TEST_CASE("nothing is created before the first publish", "[cache][store]") {
   const test::Sample sample;
   fixture.store.find(sample.key, sample.key_document);
   CHECK(fixture.store.scan().empty());
-  CHECK(fixture.store.clear() == 0);
+  CHECK(fixture.store.clear().entries == 0);
   CHECK(fs::is_empty(fixture.directory.path()));
   CHECK(fixture.warnings.empty());
 }
