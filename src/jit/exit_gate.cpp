@@ -23,6 +23,7 @@ struct Gate {
   int compiles = 0;
   int loads = 0;
   bool closed = false;
+  bool has_compiled = false;  // NVRTC has registered what it registers in its first compile
 };
 
 /// Never destroyed: threads come here while the process exits. A forked child starts with none under way.
@@ -53,7 +54,7 @@ void close_gate() noexcept {
 
 struct EndOfThread {
   ~EndOfThread() {
-    wait_until([](const Gate& gate) { return gate.loads == 0; });
+    wait_until([](const Gate& gate) { return gate.loads == 0 && (gate.has_compiled || gate.compiles == 0); });
   }
 };
 
@@ -69,6 +70,7 @@ NvrtcCall::NvrtcCall(Kind kind) : kind_(kind) {
 NvrtcCall::~NvrtcCall() {
   const auto left = gate().lock();
   --(kind_ == Kind::load ? left->loads : left->compiles);
+  if (kind_ == Kind::compile) left->has_compiled = true;
   --calls_of_this_thread;
 }
 

@@ -27,7 +27,7 @@ bool waited_for_at_exit() noexcept;
 void wait_for_nvrtc_at_exit() noexcept;
 
 /// For the thread that may end the process: where it calls exit() in the middle of a load, which registers thousands of
-/// handlers, it waits before the first of them runs.
+/// handlers, or of the first compile, which registers some more, it waits before the first of them runs.
 void wait_for_load_at_exit() noexcept;
 
 }  // namespace librt::jit
