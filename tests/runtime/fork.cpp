@@ -94,7 +94,7 @@ TEST_CASE("a child may compile and use the virtual device", "[runtime][fork]") {
 }
 
 TEST_CASE("no fork deadlocks, whatever the parent's threads are doing", "[runtime][fork]") {
-  if (!kForksWhileThreadsAllocate) return;
+  if (!can_fork_while_threads_allocate()) return;
   reset_fake();
   Runtime runtime(cuda_options());
   Runtime virtual_device(cuda_options("virtual"));

@@ -27,6 +27,18 @@ inline constexpr bool kForksWhileThreadsAllocate = false;
 inline constexpr bool kForksWhileThreadsAllocate = kForksWithThreads;
 #endif
 
+/// Whether a test that forks a process with threads can run here; if not, this says so.
+inline bool can_fork_with_threads() {
+  if (!kForksWithThreads) WARN("skipped: ThreadSanitizer does not follow a fork of a process with threads");
+  return kForksWithThreads;
+}
+
+/// The same where the other threads allocate.
+inline bool can_fork_while_threads_allocate() {
+  if (!kForksWhileThreadsAllocate) WARN("skipped: the sanitizer's allocator does not survive a fork of busy threads");
+  return kForksWhileThreadsAllocate;
+}
+
 /// Runs `body` in a forked child. "" if it returned "", else what it returned, or how the child ended: a deadlock ends
 /// by SIGALRM.
 inline std::string in_child(const std::function<std::string()>& body) {

@@ -2,6 +2,8 @@
 
 #include <catch2/catch.hpp>
 
+#include <chrono>
+#include <condition_variable>
 #include <mutex>
 #include <set>
 #include <thread>
@@ -19,18 +21,20 @@ Spec gqa(int head_dim, int page_size) {
   return GqaDecodeSpec{.num_qo_heads = 2, .num_kv_heads = 1, .head_dim = head_dim, .page_size = page_size};
 }
 
-/// A Runtime on the virtual device that notes which threads compiled.
+/// A Runtime on the virtual device that notes which threads compiled, and holds each of them until so many have.
 class Prepared {
  public:
-  Runtime runtime() {
+  Runtime runtime(std::size_t awaited = 1) {
     Options options;
     options.cache_dir = dir_.path();
     options.device = "virtual";
     options.log_level = LogLevel::info;
-    options.log = [this](LogLevel, std::string_view message) {
+    options.log = [this, awaited](LogLevel, std::string_view message) {
       if (!message.starts_with("compiled")) return;
-      const std::lock_guard lock(mutex_);
+      std::unique_lock lock(mutex_);
       compilers_.insert(std::this_thread::get_id());
+      arrived_.notify_all();
+      arrived_.wait_for(lock, std::chrono::minutes(2), [&] { return compilers_.size() >= awaited; });
     };
     return Runtime(options);
   }
@@ -42,6 +46,7 @@ class Prepared {
  private:
   TempDir dir_;
   std::mutex mutex_;
+  std::condition_variable arrived_;
   std::set<std::thread::id> compilers_;
 };
 
@@ -58,7 +63,7 @@ TEST_CASE("What is prepared comes from memory") {
 
 TEST_CASE("Several specs are prepared side by side, in their order, each once") {
   Prepared prepared;
-  Runtime rt = prepared.runtime();
+  Runtime rt = prepared.runtime(2);
   const std::vector<Spec> specs = {gqa(64, 4), gqa(80, 4), gqa(64, 4), gqa(64, 8)};
   const std::vector<Kernel> kernels = rt.prepare(specs, 2);
   REQUIRE(kernels.size() == specs.size());

@@ -110,7 +110,7 @@ TEST_CASE("F11 a failure is not kept on disk either", "[cache][fault]") {
 }
 
 TEST_CASE("F18 fork while another thread compiles", "[cache][fault][processes]") {
-  if (!kForksWithThreads) return;
+  if (!can_fork_with_threads()) return;
   FaultFixture fixture;
   const FakeRequest request(18);
   const auto cache = fixture.open();
@@ -126,7 +126,12 @@ TEST_CASE("F18 fork while another thread compiles", "[cache][fault][processes]")
   inside.get_future().wait();
 
   const FakeRequest other(19);
+  const std::string waiting = fixture.directory / "waiting";
   const pid_t same_key = start_child([&] {
+    fixture.io.on_sleep = [&](std::chrono::milliseconds duration) {
+      put(waiting, {});
+      fixture.io.real.sleep(duration);
+    };
     FakeCompiler compiler;
     const auto got = cache->get(request.request(), compiler.of(request));
     // It waited for the lock that the parent's thread holds, and found what was published.
@@ -139,7 +144,7 @@ TEST_CASE("F18 fork while another thread compiles", "[cache][fault][processes]")
     return other.is(*got.value) && compiler.calls == 1 ? 0 : 1;
   });
   CHECK(wait_for(other_key) == 0);
-  ::usleep(50000);
+  REQUIRE(eventually([&] { return fs::exists(waiting); }));
   finish.set_value();
   compiling.join();
   CHECK(wait_for(same_key) == 0);
@@ -201,7 +206,7 @@ struct StoppingHash {
 }  // namespace
 
 TEST_CASE("F18 fork while another thread holds the map's lock", "[cache][fault][processes]") {
-  if (!kForksWithThreads) return;
+  if (!can_fork_with_threads()) return;
   cache::OnceMap<int, std::shared_ptr<const int>, StoppingHash> map;
   const auto value_of = [](int value) { return std::make_shared<const int>(value); };
   map.get(1, [&] { return value_of(1); });

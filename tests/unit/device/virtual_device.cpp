@@ -238,7 +238,7 @@ TEST_CASE("an impossible launch is refused", "[virtual]") {
 }
 
 TEST_CASE("a child that is forked in the middle of a launch is told so", "[virtual]") {
-  if (!test::kForksWithThreads) return;
+  if (!test::can_fork_with_threads()) return;
   std::promise<void> inside;
   std::promise<void> finish;
   const auto device = open_virtual_device(

@@ -62,7 +62,7 @@ TEST_CASE("without a sink messages go to stderr, with the names that LIBRT_LOG t
 }
 
 TEST_CASE("a child that is forked while another thread writes a message can write its own", "[util][log]") {
-  if (!test::kForksWhileThreadsAllocate) return;
+  if (!test::can_fork_while_threads_allocate()) return;
   const util::UniqueFd saved(::dup(STDERR_FILENO));
   const util::UniqueFd nowhere(::open("/dev/null", O_WRONLY));
   REQUIRE(nowhere);

@@ -45,7 +45,7 @@ TEST_CASE("a making that throws leaves nothing behind", "[util][made_once]") {
 }
 
 TEST_CASE("a forked child keeps what was made and makes what another thread was making", "[util][made_once]") {
-  if (!test::kForksWithThreads) return;
+  if (!test::can_fork_with_threads()) return;
   util::MadeOnce<int> made;
   made.get([] { return 1; });
   util::MadeOnce<int> missing;
