@@ -105,17 +105,18 @@ void check_entry(const cache::Entry& entry) {
 }  // namespace
 
 std::string write_meta(const EntryMeta& meta) {
-  return json{{"kernel", meta.kernel},
-              {"entry", meta.entry},
-              {"target", meta.target},
-              {"nvrtc", meta.nvrtc},
-              {"log", meta.log},
-              {"librt", meta.librt_version},
-              {"block_threads", meta.block_threads},
-              {"shared_bytes", meta.shared_bytes},
-              {"compile_ms", meta.compile_ms},
-              {"created", meta.created}}
-      .dump(-1, ' ', false, json::error_handler_t::replace);
+  json object = json::object();
+  object["kernel"] = meta.kernel;
+  object["entry"] = meta.entry;
+  object["target"] = meta.target;
+  object["nvrtc"] = meta.nvrtc;
+  object["log"] = meta.log;
+  object["librt"] = meta.librt_version;
+  object["block_threads"] = meta.block_threads;
+  object["shared_bytes"] = meta.shared_bytes;
+  object["compile_ms"] = meta.compile_ms;
+  object["created"] = meta.created;
+  return object.dump(-1, ' ', false, json::error_handler_t::replace);
 }
 
 EntryMeta read_meta(const std::string& text_of_meta) {

@@ -40,20 +40,28 @@ void require_tensor_cores(const Arch& arch) {
   }
 }
 
+/// Member by member, here and where else a first request comes by: json's initializer lists end the process where
+/// memory runs out in the middle of one.
+json described(const char* kernel, DType dtype) {
+  json traits = json::object();
+  traits["kernel"] = kernel;
+  traits["dtype"] = to_string(dtype);
+  return traits;
+}
+
 Specialized specialize_gqa(const GqaDecodeSpec& spec, const Arch& arch) {
   const tiles::Tile tile = tiles::gqa_tile(arch.sm, spec.head_dim);
+  json traits = described("gqa_decode", spec.dtype);
+  traits["kv_dtype"] = to_string(spec.dtype);
+  traits["head_dim"] = spec.head_dim;
+  traits["page_size"] = spec.page_size;
+  traits["tile_tokens"] = tile.tile_tokens;
+  traits["stages"] = tile.stages;
   return {.program = {.kernel = "gqa_decode",
                       .traits = "GqaDecodeTraits",
                       .arguments = fmt::format("{}, {}, {}, {}, {}", element_type(spec.dtype), spec.head_dim,
                                                spec.page_size, tile.tile_tokens, tile.stages),
-                      .spec_json = json{{"kernel", "gqa_decode"},
-                                        {"dtype", to_string(spec.dtype)},
-                                        {"kv_dtype", to_string(spec.dtype)},
-                                        {"head_dim", spec.head_dim},
-                                        {"page_size", spec.page_size},
-                                        {"tile_tokens", tile.tile_tokens},
-                                        {"stages", tile.stages}}
-                                       .dump()},
+                      .spec_json = traits.dump()},
           .block_threads = tiles::gqa_threads(),
           .shared_bytes = tiles::gqa_shared_bytes(spec.head_dim, tile)};
 }
@@ -61,21 +69,20 @@ Specialized specialize_gqa(const GqaDecodeSpec& spec, const Arch& arch) {
 Specialized specialize_mla(const MlaDecodeSpec& spec, const Arch& arch) {
   const int rows = tiles::mla_rows(spec.num_heads);
   const tiles::Tile tile = tiles::mla_tile(arch.sm, rows);
+  json traits = described("mla_decode", spec.dtype);
+  traits["kv_dtype"] = to_string(spec.dtype);
+  traits["head_dim_ckv"] = spec.head_dim_ckv;
+  traits["head_dim_kpe"] = spec.head_dim_kpe;
+  traits["page_size"] = spec.page_size;
+  traits["rows"] = rows;
+  traits["tile_tokens"] = tile.tile_tokens;
+  traits["stages"] = tile.stages;
   return {
       .program = {.kernel = "mla_decode",
                   .traits = "MlaDecodeTraits",
                   .arguments = fmt::format("{}, {}, {}, {}, {}, {}, {}", element_type(spec.dtype), spec.head_dim_ckv,
                                            spec.head_dim_kpe, spec.page_size, rows, tile.tile_tokens, tile.stages),
-                  .spec_json = json{{"kernel", "mla_decode"},
-                                    {"dtype", to_string(spec.dtype)},
-                                    {"kv_dtype", to_string(spec.dtype)},
-                                    {"head_dim_ckv", spec.head_dim_ckv},
-                                    {"head_dim_kpe", spec.head_dim_kpe},
-                                    {"page_size", spec.page_size},
-                                    {"rows", rows},
-                                    {"tile_tokens", tile.tile_tokens},
-                                    {"stages", tile.stages}}
-                                   .dump()},
+                  .spec_json = traits.dump()},
       .block_threads = tiles::mla_threads(),
       .shared_bytes = tiles::mla_shared_bytes(spec.head_dim_ckv, spec.head_dim_kpe, rows, tile)};
 }
@@ -103,11 +110,12 @@ Specialized specialize_merge(const Spec& spec, const Arch& arch) {
   require_tensor_cores(arch);
   const int head_dim = output_head_dim(spec);
   const DType dtype = output_dtype(spec);
+  json traits = described("merge_states", dtype);
+  traits["head_dim"] = head_dim;
   return {.program = {.kernel = "merge_states",
                       .traits = "MergeStatesTraits",
                       .arguments = fmt::format("{}, {}", element_type(dtype), head_dim),
-                      .spec_json =
-                          json{{"kernel", "merge_states"}, {"dtype", to_string(dtype)}, {"head_dim", head_dim}}.dump()},
+                      .spec_json = traits.dump()},
           .block_threads = kMergeThreads,
           .shared_bytes = 0};
 }

@@ -118,17 +118,20 @@ std::vector<util::KeyField> key_fields(const Program& program, const KernelSourc
   for (const std::string& option : program.options) {
     if (option != kNoCache) options.push_back(option);
   }
+  json names = json::array();
+  names.push_back(program.entry);
   std::vector<util::KeyField> fields{{"schema", json(kSchema).dump()},
                                      {"target", json(to_string(program.arch)).dump()},
                                      {"source", json(util::to_hex(util::hash(program.source))).dump()},
                                      {"headers", sources.digests_json(program.header)},
                                      {"options", options.dump()},
-                                     {"names", json::array({program.entry}).dump()}};
+                                     {"names", names.dump()}};
   if (compiler != nullptr) {
-    const json identity = {{"name", "nvrtc"},
-                           {"version", compiler->version},
-                           {"build_id", compiler->build_id},
-                           {"builtins_build_id", compiler->builtins_build_id}};
+    json identity = json::object();
+    identity["name"] = "nvrtc";
+    identity["version"] = compiler->version;
+    identity["build_id"] = compiler->build_id;
+    identity["builtins_build_id"] = compiler->builtins_build_id;
     fields.push_back({"compiler", identity.dump()});
   }
   fields.push_back({"spec", program.spec_json});

@@ -63,7 +63,7 @@ TEST_CASE("cli terminal: no line is wider than the terminal", "[cli]") {
   const Words wrong = {"compile", "attention", "head_dim=64", "--arch", "sm_80"};
   const Words why = {"cache",          "why",          "gqa_decode",   "dtype=f16", "num_qo_heads=8",
                      "num_kv_heads=2", "head_dim=192", "page_size=16", "--arch",    "compute_80"};
-  for (const unsigned short columns : {80, 40}) {
+  for (const unsigned short columns : std::initializer_list<unsigned short>{80, 40}) {
     for (const Words& words :
          {Words{"--help"}, Words{"help"}, Words{"help", "cache", "prewarm"}, Words{"cache", "--help"},
           Words{"cache", "ls"}, Words{"cache", "show", key}, why, Words{"cache", "stats"}, Words{"cache", "verify"},
@@ -103,7 +103,7 @@ TEST_CASE("cli terminal: colour is for terminals that want it", "[cli]") {
 TEST_CASE("cli terminal: long work shows how far it is, in any width, and nothing in a pipe", "[cli]") {
   const std::string manifest_text =
       R"({"archs": ["compute_80"], "specs": ["gqa_decode dtype=f16 num_qo_heads=8 num_kv_heads=2 head_dim=64 page_size=16"]})";
-  for (const unsigned short columns : {80, 40, 20}) {
+  for (const unsigned short columns : std::initializer_list<unsigned short>{80, 40, 20}) {
     const Tool tool;
     librt::test::write_text(tool.file("m.json"), manifest_text);
     const Shown shown = run_in_terminal(tool, {"cache", "prewarm", tool.file("m.json")}, columns);
