@@ -100,7 +100,7 @@ struct CacheDifference {
 };
 
 struct CacheExplanation {
-  std::string key{};  ///< 64 hex digits
+  std::string key{};  ///< 64 hex digits: of the entry that is there, else of the key document
   std::string key_document{};
   bool cached = false;
   std::string nearest_key{};  ///< of the most similar entry; empty if cached, or if there is none

@@ -15,13 +15,14 @@ enum class ErrorCode {
   unsupported,       ///< well formed, but this NVRTC, device or build cannot do it
   no_nvrtc,          ///< a compile was needed and no usable libnvrtc was found
   compile_failed,    ///< NVRTC refused the program; detail() holds its log, the stub and the options
-  not_cached,        ///< CacheMode::only, and no entry; the message names the nearest one and what differs
-  no_device,         ///< no usable device; the message says why and what would help
-  driver,            ///< the CUDA driver returned an error; the message names the call and the error
-  device_fault,      ///< the virtual device stopped the kernel; the message says where
-  io,                ///< a file that the caller named cannot be read or written
-  corrupt,           ///< bytes that the caller handed over are damaged
-  internal,          ///< a broken invariant of librt itself: please report it
+  /// CacheMode::only, and no entry; the message names the nearest (of some hundred) and what differs.
+  not_cached,
+  no_device,     ///< no usable device; the message says why and what would help
+  driver,        ///< the CUDA driver returned an error; the message names the call and the error
+  device_fault,  ///< the virtual device stopped the kernel; the message says where
+  io,            ///< a file that the caller named cannot be read or written
+  corrupt,       ///< bytes that the caller handed over are damaged
+  internal,      ///< a broken invariant of librt itself: please report it
 };
 
 /// The identifier of a code as it is written in the enum, e.g. "no_device".

@@ -24,7 +24,9 @@ enum class CacheMode {
   rw,   ///< read and publish
   ro,   ///< read; what is compiled is kept in memory only, and nothing on disk is changed, not even an entry's last use
   off,  ///< memory only: nothing is read from or written to disk
-  only,  ///< as ro, and nothing is compiled: what no directory has throws Error(not_cached)
+  /// As ro, and nothing is compiled: an entry of the same program serves whatever NVRTC made it, none is looked for
+  /// here, and what no directory has throws Error(not_cached).
+  only,
 };
 
 /// Whose cache directories and files are used. Who can write them chooses the code that runs: see SECURITY.md.

@@ -56,7 +56,13 @@ class LIBRT_API Runtime {
   /// The specialization for the device in use, loaded: from memory, from disk, or compiled (and then cached). Includes
   /// the kernel that merges splits. Threads that ask for the same spec at once share one compile.
   /// What is in memory already costs no lock and no driver call.
-  /// Throws Error: invalid_argument, no_device, no_nvrtc, compile_failed, unsupported, not_cached, driver.
+  ///
+  /// No compiler is needed for what a cache directory has: where there is no NVRTC, and in mode only, where nobody
+  /// looks for one, any compiler's entry of the same program serves, the newest compiler's first. Where neither a
+  /// directory has the GPU's own code (sm_121a, then sm_121) nor NVRTC knows the GPU, its family's first plain code is
+  /// used (sm_120, then sm_120f), else PTX for the highest earlier architecture, which the driver finishes. A warning
+  /// names each such step once. Throws Error: invalid_argument, no_device, no_nvrtc, compile_failed, unsupported,
+  /// not_cached, driver.
   Kernel get(const Spec& spec);
 
   /// get(), ahead of need: at the start of a program, so that no request waits for a compile and nothing is loaded in
@@ -78,14 +84,16 @@ class LIBRT_API Runtime {
   /// kernel and the one that merges its splits, each program once, several at a time. What is there already is kept, so
   /// that a prewarm that was killed goes on where it was. Needs no device. One failure does not stop the others.
   ///
-  /// GPUs from 9.0 on ask for the code that is specific to them: where `archs` has sm_90, sm_90a is made too.
+  /// GPUs from 9.0 on ask for the code that is specific to them: where `archs` has sm_90, sm_90a is made too. The plain
+  /// code of a family's first (sm_120) serves its later GPUs (12.1) too, where nothing is compiled: see get().
   ///
   /// Nothing is kept in memory. Throws Error: invalid_argument (no archs, no cache directory, a cache_mode other than
-  /// rw), no_nvrtc. Everything else is in the report.
+  /// rw), no_nvrtc (of something that is not there yet). Everything else is in the report.
   PrewarmReport prewarm(std::span<const Spec> specs, std::span<const Arch> archs, const PrewarmOptions& options = {});
 
-  /// Whether compile() would find it on disk; if not, the nearest entry and what differs. Needs NVRTC's files, since
-  /// they are in the key, and neither loads nor compiles anything.
+  /// Whether compile() would find it on disk; if not, the nearest entry and what differs. Loads and compiles
+  /// nothing. Without NVRTC, and in mode only, any compiler's entry of the same program counts, and the key document
+  /// names no compiler.
   CacheExplanation explain(const Spec& spec, const Arch& arch);
 
   /// The text of the program that compile() would hand to NVRTC. Needs neither NVRTC nor a device.
