@@ -128,8 +128,8 @@ TEST_CASE("a GPU that is newer than NVRTC gets its family's code, then PTX for t
 }
 
 TEST_CASE("code that needs more shared memory than the GPU has is no choice", "[cuda][no_compiler]") {
-  // The tiles of sm_80 at head_dim 128 do not fit the GPUs of 8.6 and 8.9.
-  const Spec spec = GqaDecodeSpec{.num_qo_heads = 8, .num_kv_heads = 2, .head_dim = 128, .page_size = 16};
+  // The tiles of sm_80 for 16 heads do not fit the GPUs of 8.6 and 8.9.
+  const Spec spec = MlaDecodeSpec{.num_heads = 16, .page_size = 16};
   pose_as(89);
   fake_cuda::Machine machine;
   machine.gpus = {{.compute_major = 8, .compute_minor = 9, .shared_bytes_per_block = 101376}};
