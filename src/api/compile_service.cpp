@@ -242,6 +242,8 @@ std::optional<Got> CompileService::other_than(const std::vector<SharedArtifact>&
 
 CompileService::Stored CompileService::store(const Specialized& specialized, const Arch& arch) {
   const Request request = make_request(specialized, arch);
+  // Before a directory is made for nothing.
+  if (request.no_compiler && !cache_.tiers().locate(request.for_cache())) std::rethrow_exception(request.no_compiler);
   const cache::Fetched fetched = cache_.tiers().fetch(request.for_cache(), [&] { return compile(request); });
   const cache::Entry& entry = fetched.entry;
   return {.was_there = fetched.origin == Origin::disk,

@@ -78,7 +78,8 @@ int cache_why(const CacheSettings& settings) {
                     columns_of(Stream::out), LongWords::keep));
     return kDone;
   }
-  print(fmt::format("the nearest entry, {}, differs in\n", short_key(explanation.nearest_key)));
+  print(paragraph(fmt::format("the nearest entry, {}, differs in", short_key(explanation.nearest_key)),
+                  columns_of(Stream::out), LongWords::keep));
   Rows rows;
   for (const CacheDifference& each : explanation.differences) {
     rows.push_back({"  " + each.field, util::shown(each.wanted, kShownValue), util::shown(each.found, kShownValue)});

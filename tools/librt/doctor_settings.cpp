@@ -45,6 +45,9 @@ std::string value_of(std::string_view variable, const Options& options) {
     return options.kernels_dir.empty() ? "those of the library" : options.kernels_dir;
   if (variable == "LIBRT_DEVICE") return options.device;
   if (variable == "LIBRT_NVRTC") return options.nvrtc.empty() ? "searched for" : options.nvrtc;
+  if (variable == "LIBRT_VIRTUAL_INSTRUCTION_LIMIT") {
+    return options.virtual_instruction_limit == 0 ? "no bound" : std::to_string(options.virtual_instruction_limit);
+  }
   if (variable == "LIBRT_RECORD") return or_none(options.record);
   if (variable == "LIBRT_LOG") return std::string(name_of(options.log_level));
   return util::env(std::string(variable).c_str()).value_or("");
@@ -72,9 +75,14 @@ std::vector<Setting> settings_in_use(const Options& options, const std::map<std:
 }
 
 std::vector<UnknownVariable> unknown_variables() {
+  // Without what all of them begin with: it would make any two of them near.
+  const std::size_t prefix = std::string_view("LIBRT_").size();
+  std::vector<std::string_view> known;
+  for (const std::string_view variable : util::known_variables()) known.push_back(variable.substr(prefix));
   std::vector<UnknownVariable> unknown;
   for (const std::string& variable : util::unknown_variables()) {
-    unknown.push_back({variable, std::string(util::nearest(variable, util::known_variables()))});
+    const std::string_view meant = util::nearest(std::string_view(variable).substr(prefix), known);
+    unknown.push_back({variable, meant.empty() ? "" : fmt::format("LIBRT_{}", meant)});
   }
   return unknown;
 }

@@ -89,6 +89,8 @@ TEST_CASE("a launch of MLA likewise", "[hot_path]") {
   REQUIRE(plan.num_split_requests() > 0);
   const Buffer memory = runtime.allocate(1 << 20);
   const Buffer workspace = runtime.allocate(plan.workspace_bytes());
+  const Buffer out = runtime.allocate(1 << 20);
+  const Buffer lse = runtime.allocate(1 << 20);
   const auto* ints = memory.as<std::int32_t>();
   const MlaDecodeArgs args{.q_nope = memory.data(),
                            .q_pe = memory.data(),
@@ -97,8 +99,8 @@ TEST_CASE("a launch of MLA likewise", "[hot_path]") {
                            .kv_indptr = ints,
                            .kv_indices = ints,
                            .kv_last_page_len = ints,
-                           .out = memory.data(),
-                           .lse = memory.as<float>(),
+                           .out = out.data(),
+                           .lse = lse.as<float>(),
                            .workspace = workspace.data(),
                            .sm_scale = 1};
   CHECK(counted([&] { kernel.launch(plan, args); }) == kNothing);
