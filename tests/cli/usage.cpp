@@ -96,11 +96,11 @@ TEST_CASE("cli: what is misspelt is named, with the nearest that there is", "[cl
       {{"cache", "ls", "-json"}, "librt cache ls: -json: no such option; did you mean --json?"},
       {{"doctor", "--jsno=1"}, "librt doctor: --jsno: no such option; did you mean --json?"},
       {{"compile", "gqa_decode", "--ach", "sm_80"}, "librt compile: --ach: no such option; did you mean --arch?"},
-      {{"compile", "gqa_decod", "--arch", "sm_80"}, "gqa_decod: did you mean gqa_decode?"},
+      {{"compile", "gqa_decod", "--arch", "sm_80"}, "did you mean gqa_decode?"},
       {{"compile", "mla_decode", "num_head=16", "page_size=64", "dtype=bf16", "--arch", "sm_80"},
-       "num_head: did you mean num_heads?"},
-      {{"prove", "mla_decode", "pagesize=64"}, "pagesize: did you mean page_size?"},
-      {{"cache", "why", "mla_decod", "page_size=64", "--arch", "sm_80"}, "mla_decod: did you mean mla_decode?"},
+       "num_head=16 is not a member of the spec; did you mean num_heads?"},
+      {{"prove", "mla_decode", "pagesize=64"}, "did you mean page_size?"},
+      {{"cache", "why", "mla_decod", "page_size=64", "--arch", "sm_80"}, "did you mean mla_decode?"},
       {{"cache", "prewarm", "deepseek-v"}, "did you mean deepseek-v3?"},
       {{"demo", "extra"}, "librt demo: extra is not expected"},
       {{"help", "demo", "extra"}, "demo has no verbs"}};
@@ -214,7 +214,10 @@ TEST_CASE("cli: doctor shows each setting with its origin", "[cli]") {
                                  {{"LIBRT_CACHE_MODE", "ro"}, {"LIBRT_CACHEMODE", "ro"}, {"LIBRT_QWERTY", "1"}});
   const auto json = finished.json();
   std::map<std::string, std::pair<std::string, std::string>> settings;
-  for (const auto& each : json["settings"]) settings[each["variable"]] = {each["value"], each["origin"]};
+  for (const auto& each : json["settings"]) {
+    settings[each["variable"].get<std::string>()] = {each["value"].get<std::string>(),
+                                                     each["origin"].get<std::string>()};
+  }
   using Pair = std::pair<std::string, std::string>;
   for (const std::string_view variable : librt::util::known_variables()) {
     CAPTURE(variable);

@@ -50,7 +50,7 @@ int list(const CacheSettings& settings) {
                     how_long_ago(entry.last_used), entry.nvrtc});
   }
   print(table({{"KEY"},
-               {"KERNEL"},
+               {.heading = "KERNEL", .leaves = 5},
                {.heading = "SPEC", .fit = Fit::shorten},
                {"TARGET"},
                {.heading = "SIZE", .right = true, .leaves = 4},

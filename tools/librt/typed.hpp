@@ -1,4 +1,4 @@
-// What was typed, read as the library reads it; what it is not, is a UsageError that names the nearest there is.
+// What was typed, read as the library reads it; what it refuses is a UsageError.
 #pragma once
 
 #include <librt/librt.hpp>
