@@ -50,18 +50,18 @@ class HelpFormatter : public CLI::Formatter {
     return result;
   }
 
-  /// Lines that begin with two blanks are commands.
   static std::string footer(const std::string& text) {
     std::string result;
-    for (const std::string& line : wrapped(text, 0))
-      result += line.starts_with("  ") ? command(line) : paragraph(line, width());
+    for (const std::string& line : wrapped(text, 0)) {
+      result += line.starts_with("  librt ") ? command(line) : paragraph(line, width());
+    }
     return result;
   }
 
   static std::string entry(const std::string& name, const std::string& description) {
     const std::size_t column = std::min<std::size_t>(width() / 3, 26);
     std::string text = "  " + name;
-    if (text.size() + 2 > column) text += "\n";
+    if (text.size() + 2 > column) text = paragraph(text, width());
     std::size_t used = text.ends_with('\n') ? 0 : text.size();
     for (const std::string& line : wrapped(description, width() - column)) {
       text += std::string(column - used, ' ') + line + "\n";
