@@ -3,6 +3,7 @@
 #include <librt/error.hpp>
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 #include <nlohmann/json.hpp>
 
 #include <algorithm>
@@ -74,16 +75,15 @@ HeaderClosure make_closure(const std::vector<SourceFile>& files, std::size_t roo
       }
     }
   }
-  nlohmann::json list = nlohmann::json::array();
+  // Joined as text: a json array allocates in its destructor, and where that fails the process ends.
+  std::vector<std::string> pairs;
   for (const std::size_t file : reached) {
-    nlohmann::json each = nlohmann::json::array();
-    each.push_back(files[file].name);
-    each.push_back(digests[file]);
-    list.push_back(std::move(each));
+    pairs.push_back(
+        fmt::format("[{},{}]", nlohmann::json(files[file].name).dump(), nlohmann::json(digests[file]).dump()));
   }
   return {.files = {reached.begin(), reached.end()},
           .unresolved = {unresolved.begin(), unresolved.end()},
-          .digests_json = list.dump()};
+          .digests_json = fmt::format("[{}]", fmt::join(pairs, ","))};
 }
 
 }  // namespace

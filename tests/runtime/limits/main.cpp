@@ -21,9 +21,11 @@
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
+#include <filesystem>
 #include <map>
 #include <new>
 #include <optional>
+#include <sstream>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -103,43 +105,50 @@ int threads() {
   return bad == 0 ? 0 : 1;
 }
 
-/// Whose code it is that a frame stands in; empty for what only passes an abort on.
-std::string owner_of(void* frame) {
-  Dl_info info{};
-  if (::dladdr(frame, &info) == 0 || info.dli_fname == nullptr) return "";
-  const std::string_view file(info.dli_fname);
-  const std::string_view library = file.substr(file.rfind('/') + 1);
-  if (library.starts_with("libc.so") || library.starts_with("libgcc")) return "";
-  if (library != "limits") return std::string(library.substr(0, library.find(".so")));
-  const std::string symbol = info.dli_sname != nullptr ? info.dli_sname : "";
-  if (symbol.find("nlohmann") != std::string::npos) return "nlohmann";
-  if (symbol.find("3fmt") != std::string::npos) return "fmt";
-  if (symbol.starts_with("_ZNSt") || symbol.starts_with("_ZSt") || symbol.starts_with("_ZNKSt")) return "libstdc++";
-  return "librt";
-}
-
 int report_to = -1;
 
-/// Writes who ended the process: the first frame that is somebody's.
+/// Writes where the process was: a line a frame, the file's name and the offset in it.
 void on_abort(int signal) {
   fail_allocation(0);
   std::array<void*, 64> frames{};
   const int count = ::backtrace(frames.data(), static_cast<int>(frames.size()));
-  std::string owner = "unknown", trace;
   for (int i = 2; i < count; ++i) {
-    const std::string each = owner_of(frames[static_cast<std::size_t>(i)]);
-    if (each.empty() || (each == "libstdc++" && owner == "unknown" && trace.size() < 400)) {
-      trace += each + " ";
-      if (each.empty()) continue;
-    }
-    if (each != "libstdc++") {
-      owner = each;
-      break;
-    }
+    Dl_info info{};
+    void* const frame = frames[static_cast<std::size_t>(i)];
+    if (::dladdr(frame, &info) == 0 || info.dli_fname == nullptr) continue;
+    const std::string_view file(info.dli_fname);
+    // The call, not what it returns to: that may be the next function.
+    const auto offset = static_cast<const char*>(frame) - static_cast<const char*>(info.dli_fbase) - 1;
+    ::dprintf(report_to, "%s %tx\n", std::string(file.substr(file.rfind('/') + 1)).c_str(), offset);
   }
   if (std::getenv("LIBRT_TEST_TRACE") != nullptr) ::backtrace_symbols_fd(frames.data(), count, STDERR_FILENO);
-  [[maybe_unused]] const ssize_t written = ::write(report_to, owner.data(), owner.size());
   ::_exit(signal == SIGABRT ? 86 : 87);
+}
+
+/// The symbol at an offset of this program. Most are hidden, so that only its symbol table knows them.
+std::string symbol_at(const std::string& offset) {
+  const std::string program = std::filesystem::read_symlink("/proc/self/exe").string();
+  FILE* const pipe = ::popen(fmt::format("addr2line -f -e '{}' 0x{}", program, offset).c_str(), "r");
+  if (pipe == nullptr) return "";
+  std::string name;
+  for (int c = 0; (c = std::fgetc(pipe)) != EOF && c != '\n';) name += static_cast<char>(c);
+  ::pclose(pipe);
+  return name;
+}
+
+/// Whose code ended the process, of what on_abort() wrote: the first frame that does not only pass on what happened.
+std::string owner_of(const std::string& report) {
+  std::istringstream lines(report);
+  for (std::string file, offset; lines >> file >> offset;) {
+    const std::string library = file.substr(0, file.find(".so"));
+    if (library == "libc" || library == "libgcc_s" || library == "libstdc++") continue;
+    if (library != "limits") return library;
+    const std::string symbol = symbol_at(offset);
+    if (symbol.find("nlohmann") != std::string::npos) return "nlohmann";
+    if (symbol.find("3fmt") != std::string::npos) return "fmt";
+    if (!symbol.starts_with("_ZNSt") && !symbol.starts_with("_ZSt") && !symbol.starts_with("_ZNKSt")) return "librt";
+  }
+  return "librt";
 }
 
 /// @param what "get", "plan" or "launch": in it the n-th allocation fails. Then the same again, which must work.
@@ -291,9 +300,9 @@ std::string outcome_of(std::string_view what, long nth) {
     case 4:
       return "past";
     case 86:
-      return "aborted in " + said;
+      return "aborted in " + owner_of(said);
     case 87:
-      return "crashed in " + said;
+      return "crashed in " + owner_of(said);
     case 3:
       return "wrong result";
     default:
