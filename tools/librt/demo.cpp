@@ -51,8 +51,8 @@ bool same_bits(const DecodeResult& a, const DecodeResult& b) {
 
 std::string first_values(const DecodeResult& result) {
   std::vector<std::string> values;
-  for (std::size_t i = 0; i < 4; ++i)
-    values.push_back(fmt::format("{:8.4f}", to_double(DType::bf16, result.out.at(i))));
+  for (std::size_t i = 0; i < 3; ++i)
+    values.push_back(fmt::format("{:7.4f}", to_double(DType::bf16, result.out.at(i))));
   return fmt::format("{} ...", fmt::join(values, " "));
 }
 

@@ -10,6 +10,7 @@
 
 #include "src/api/cache_words.hpp"
 #include "src/cache/probe.hpp"
+#include "tools/librt/cache_verbs.hpp"
 #include "tools/librt/doctor.hpp"
 #include "tools/librt/verb.hpp"
 
@@ -44,8 +45,8 @@ std::string describe(const std::string& root, const Options& options) {
   alone.cache_read_only.clear();
   struct stat status {};
   if (stat(root.c_str(), &status) != 0) throw std::runtime_error(fmt::format("{}: {}", root, std::strerror(errno)));
-  return fmt::format("{}, owner {}, mode {:04o}, {} entries", root, status.st_uid, status.st_mode & 07777,
-                     cache_list(alone).size());
+  return fmt::format("{}, owner {}, mode {:04o}, {}", root, status.st_uid, status.st_mode & 07777,
+                     entries_in_words(cache_list(alone).size()));
 }
 
 std::string own_cache(const CacheLocation& location, const cache::Access& access, const Options& options) {
