@@ -3,6 +3,7 @@
 
 #include "tests/cli/batch.hpp"
 #include "tests/cli/process.hpp"
+#include "tests/support/kernels_copy.hpp"
 
 using librt::test::Batch;
 using librt::test::FileContents;
@@ -284,4 +285,14 @@ TEST_CASE("cli: nothing of a file, a variable or a word that is typed reaches th
   check_tame(tool({"cache", "prewarm", in}));
   librt::test::write_text(in, "{\"specs\": [], \"\\u001b[31m" + word.substr(20) + "\": 1}");
   check_tame(tool({"cache", "prewarm", in}));
+
+  // A compiler repeats the line that it refuses.
+  const std::string kernels = tool.file("kernels");
+  librt::test::write_kernels(kernels);
+  librt::test::write_text(kernels + "/gqa_decode.cuh", "#error \x1b[31m\x07\n");
+  const Finished refused = tool({"compile", "gqa_decode", "dtype=f16", "num_qo_heads=8", "num_kv_heads=2",
+                                 "head_dim=64", "page_size=16", "--arch", "compute_80"},
+                                {{"LIBRT_KERNELS_DIR", kernels}});
+  check_tame(refused);
+  CHECK_THAT(refused.err, Catch::Contains("\\x1b[31m"));
 }
