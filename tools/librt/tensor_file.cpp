@@ -5,6 +5,7 @@
 
 #include <cstring>
 #include <limits>
+#include <string_view>
 #include <utility>
 
 #include "tools/librt/metadata.hpp"
@@ -32,7 +33,7 @@ std::string in_words(const std::vector<std::int64_t>& shape) {
 
 // --- tensors ---
 
-const Tensor& require_tensor(const Safetensors& file, const std::string& name, std::size_t rank) {
+const Tensor& require_tensor(const Safetensors& file, std::string_view name, std::size_t rank) {
   const Tensor* const tensor = file.find(name);
   if (tensor == nullptr) refuse(missing_tensor(file, name));
   if (tensor->shape.size() != rank) {

@@ -21,7 +21,7 @@ test::Sample sample_of(int number) {
   return sample;
 }
 
-const cache::StoredFile& at(const std::vector<cache::StoredFile>& files, const std::string& path) {
+const cache::StoredFile& at(const std::vector<cache::StoredFile>& files, std::string_view path) {
   const auto found =
       std::find_if(files.begin(), files.end(), [&](const cache::StoredFile& file) { return file.path == path; });
   REQUIRE(found != files.end());

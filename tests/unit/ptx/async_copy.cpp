@@ -1,4 +1,6 @@
 // cp.async: sizes, zero fill, groups, and when the bytes arrive.
+#include <fmt/format.h>
+
 #include <set>
 
 #include "tests/unit/ptx/ptx_harness.hpp"
@@ -134,15 +136,15 @@ TEST_CASE("random copies come at any moment, the same for the same seed", "[ptx]
 TEST_CASE("groups complete in order, and wait_group leaves the newest ones open", "[ptx][async]") {
   // Three groups into three cells; after wait_group n the newest n cells still hold the old bytes when copies are late.
   for (uint32_t pending = 0; pending <= 3; ++pending) {
-    Bench bench(
-        kernel_text(".shared .align 4 .b32 cells[3]; mov.u32 %r1, cells; st.shared.u32 [%r1], 1; st.shared.u32 "
+    Bench bench(kernel_text(
+        fmt::format(".shared .align 4 .b32 cells[3]; mov.u32 %r1, cells; st.shared.u32 [%r1], 1; st.shared.u32 "
                     "[%r1+4], 1; st.shared.u32 [%r1+8], 1; cp.async.ca.shared.global [%r1], [%ptr0], 4; "
                     "cp.async.commit_group; cp.async.ca.shared.global [%r1+4], [%ptr0+4], 4; cp.async.commit_group; "
-                    "cp.async.ca.shared.global [%r1+8], [%ptr0+8], 4; cp.async.commit_group; cp.async.wait_group " +
-                        std::to_string(pending) +
-                        "; ld.shared.u32 %r2, [%r1]; ld.shared.u32 %r3, [%r1+4]; ld.shared.u32 %r4, [%r1+8]; "
-                        "st.global.u32 [%ptr1], %r2; st.global.u32 [%ptr1+4], %r3; st.global.u32 [%ptr1+8], %r4;",
-                    2));
+                    "cp.async.ca.shared.global [%r1+8], [%ptr0+8], 4; cp.async.commit_group; cp.async.wait_group {}; "
+                    "ld.shared.u32 %r2, [%r1]; ld.shared.u32 %r3, [%r1+4]; ld.shared.u32 %r4, [%r1+8]; "
+                    "st.global.u32 [%ptr1], %r2; st.global.u32 [%ptr1+4], %r3; st.global.u32 [%ptr1+8], %r4;",
+                    pending),
+        2));
     const uint64_t source = bench.upload(std::vector<uint32_t>{10, 11, 12}), out = bench.zeros<uint32_t>(3);
     bench.launch({source, out}, one_cta(1));
     const auto values = bench.download<uint32_t>(out, 3);
