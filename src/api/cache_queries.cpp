@@ -93,16 +93,10 @@ CacheEntryDetail detail_of(const cache::StoredFile& file) {
   return detail;
 }
 
-bool is_lower_hex(std::string_view text) {
-  return text.find_first_not_of("0123456789abcdef") == std::string_view::npos;
-}
-
 /// The one sound entry whose key begins like this, in the first store that has it.
 cache::StoredFile the_entry(std::string_view key, const std::vector<cache::Store>& stores) {
-  if (key.size() < kShortestPrefix || key.size() > kKeyDigits || !is_lower_hex(key)) {
-    throw Error(ErrorCode::invalid_argument,
-                fmt::format("key \"{}\" is not a key; allowed: {} to {} lower-case hex digits", key, kShortestPrefix,
-                            kKeyDigits));
+  if (const std::string problem = api::key_problem(key); !problem.empty()) {
+    throw Error(ErrorCode::invalid_argument, fmt::format("key {}", problem));
   }
   std::optional<cache::StoredFile> match;
   for (const cache::Store& store : stores) {
@@ -129,6 +123,12 @@ std::size_t removed_or_throw(const cache::Removed& removed) {
 }
 
 }  // namespace
+
+std::string api::key_problem(std::string_view key) {
+  const bool is_lower_hex = key.find_first_not_of("0123456789abcdef") == std::string_view::npos;
+  if (is_lower_hex && key.size() >= kShortestPrefix && key.size() <= kKeyDigits) return {};
+  return fmt::format("\"{}\" is not a key; allowed: {} to {} lower-case hex digits", key, kShortestPrefix, kKeyDigits);
+}
 
 std::string_view to_string(CacheFinding finding) noexcept {
   switch (finding) {

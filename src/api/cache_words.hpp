@@ -4,6 +4,9 @@
 #include <librt/options.hpp>
 #include <librt/runtime.hpp>
 
+#include <string>
+#include <string_view>
+
 #include "src/cache/directory.hpp"
 #include "src/cache/statistics.hpp"
 
@@ -12,6 +15,9 @@ namespace librt::api {
 inline cache::Trust trust_of(CacheTrust trust) {
   return trust == CacheTrust::shared ? cache::Trust::shared : cache::Trust::own;
 }
+
+/// What keeps this from being a key or the beginning of one; empty if nothing does.
+std::string key_problem(std::string_view key);
 
 inline RuntimeStats runtime_stats(const cache::Counts& counts) {
   using cache::Counter;

@@ -158,6 +158,7 @@ Got CompileService::get_missed(const Request& request) {
   try {
     cache::Request wanted = request.for_cache();
     wanted.missed = true;
+    wanted.hopeless = is_hopeless(request);
     auto got = cache_.get(wanted, [&] { return compile(request); });
     return {std::move(got.value), got.origin};
   } catch (const Error& error) {
@@ -244,7 +245,9 @@ CompileService::Stored CompileService::store(const Specialized& specialized, con
   const Request request = make_request(specialized, arch);
   // Before a directory is made for nothing.
   if (request.no_compiler && !cache_.tiers().locate(request.for_cache())) std::rethrow_exception(request.no_compiler);
-  const cache::Fetched fetched = cache_.tiers().fetch(request.for_cache(), [&] { return compile(request); });
+  cache::Request wanted = request.for_cache();
+  wanted.hopeless = is_hopeless(request);
+  const cache::Fetched fetched = cache_.tiers().fetch(wanted, [&] { return compile(request); });
   const cache::Entry& entry = fetched.entry;
   return {.was_there = fetched.origin == Origin::disk,
           .bytes = entry.key_document.size() + entry.meta.size() + entry.cubin.size() + entry.ptx.size() +
@@ -253,6 +256,13 @@ CompileService::Stored CompileService::store(const Specialized& specialized, con
 
 bool CompileService::holds(const Specialized& specialized, const Arch& arch) {
   return cache_.tiers().locate(make_request(specialized, arch).for_cache()).has_value();
+}
+
+/// Asked before a directory is made. Where there is one, NVRTC is not loaded to wait for another process's compile.
+bool CompileService::is_hopeless(const Request& request) {
+  if (request.no_compiler || !cache_.tiers().lacks_directory()) return false;
+  const jit::Nvrtc* const nvrtc = usable_nvrtc();
+  return nvrtc == nullptr || !nvrtc->supports(request.program.arch);
 }
 
 cache::Entry CompileService::compile(const Request& request) {

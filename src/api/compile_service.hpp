@@ -95,6 +95,7 @@ class CompileService {
   Got get_missed(const Request& request);
   std::optional<Got> find(const Request& request);
   void warn_of_step(const std::vector<Choice>& choices, std::size_t taken, const std::string& reason);
+  bool is_hopeless(const Request& request);
   cache::Entry compile(const Request& request);
   cache::TiersOptions tiers_options(const Options& options) const;
 

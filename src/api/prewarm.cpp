@@ -14,7 +14,9 @@
 #include <vector>
 
 #include "src/api/boundary.hpp"
+#include "src/api/cache_words.hpp"
 #include "src/api/specialize.hpp"
+#include "src/cache/probe.hpp"
 #include "src/device/device.hpp"
 #include "src/util/for_each_index.hpp"
 
@@ -69,6 +71,22 @@ std::vector<Work> list_work(std::span<const Spec> specs, std::span<const Arch> a
   }
   std::ranges::stable_partition(list, [](const Work& each) { return each.program.kernel != "merge_states"; });
   return list;
+}
+
+/// Before anything is compiled that could not be kept. A directory that is complete already may be read-only.
+void require_room(CompileService& compiler, const Options& options, const std::vector<Work>& list) {
+  const auto is_there = [&](const Work& each) {
+    try {
+      return !each.specialized || compiler.holds(*each.specialized, each.program.arch);
+    } catch (const Error&) {  // comes again with the work, and into the report
+      return true;
+    }
+  };
+  if (std::ranges::all_of(list, is_there)) return;
+  const std::string path = cache_location(options).path;
+  const std::string problem = cache::store_problem(path, {.trust = trust_of(options.cache_trust)});
+  if (problem.empty()) return;
+  throw Error(ErrorCode::invalid_argument, fmt::format("the cache directory {} cannot be filled: {}", path, problem));
 }
 
 class Prewarm {
@@ -149,7 +167,9 @@ PrewarmReport prewarm(CompileService& compiler, const Options& options, const Pr
   }
   const auto begin = std::chrono::steady_clock::now();
   std::vector<Arch> archs = archs_to_make(wanted.archs);
-  Prewarm prewarm(compiler, options, how, list_work(wanted.specs, archs));
+  std::vector<Work> list = list_work(wanted.specs, archs);
+  require_room(compiler, options, list);
+  Prewarm prewarm(compiler, options, how, std::move(list));
   prewarm.run(how.threads);
   PrewarmReport report = prewarm.report();
   report.archs = std::move(archs);

@@ -31,15 +31,6 @@ void require_arch(const Arch& arch) {
   }
 }
 
-void require_tensor_cores(const Arch& arch) {
-  require_arch(arch);
-  if (arch.sm < 80) {
-    throw Error(ErrorCode::unsupported,
-                fmt::format("arch {} is not supported: the kernels need cp.async and mma.sync; allowed: sm_80 and up",
-                            to_string(arch)));
-  }
-}
-
 /// Member by member, here and where else a first request comes by: json's initializer lists end the process where
 /// memory runs out in the middle of one.
 json described(const char* kernel, DType dtype) {
@@ -97,6 +88,15 @@ DType output_dtype(const Spec& spec) {
 }
 
 }  // namespace
+
+void require_tensor_cores(const Arch& arch) {
+  require_arch(arch);
+  if (arch.sm < 80) {
+    throw Error(ErrorCode::unsupported,
+                fmt::format("arch {} is not supported: the kernels need cp.async and mma.sync; allowed: sm_80 and up",
+                            to_string(arch)));
+  }
+}
 
 Specialized specialize(const Spec& spec, const Arch& arch) {
   validate(spec);

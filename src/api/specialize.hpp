@@ -14,6 +14,9 @@ struct Specialized {
   int shared_bytes = 0;  // dynamic, a block
 };
 
+/// Throws Error: invalid_argument for what is no arch, unsupported for one that no machine and no compiler helps.
+void require_tensor_cores(const Arch& arch);
+
 /// Only what reaches the Traits is in it, so that specs that differ elsewhere (the number of heads) share an entry.
 /// Throws Error(invalid_argument) for a spec that validate() refuses, Error(unsupported) for an arch without tiles.
 Specialized specialize(const Spec& spec, const Arch& arch);

@@ -3,14 +3,15 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <sys/file.h>
+#include <sys/stat.h>
 #include <sys/vfs.h>
 
 #include <algorithm>
 #include <array>
 #include <cerrno>
 #include <cstdint>
-
-#include "src/cache/directory.hpp"
+#include <stdexcept>
+#include <variant>
 
 namespace librt::cache {
 namespace {
@@ -84,6 +85,32 @@ Probe probe(const std::string& path, IoOps& io) {
   result.lock_problem = second ? lock_problem(io, first.get(), second.get()) : util::error_text(errno);
   io.unlink(directory.fd.get(), name.c_str());
   return result;
+}
+
+std::string nearest_existing(std::string path) {
+  struct stat status {};
+  while (::stat(path.c_str(), &status) != 0) {
+    if (errno != ENOENT && errno != ENOTDIR)
+      throw std::runtime_error(fmt::format("{}: {}", path, util::error_text(errno)));
+    path.resize(path.find_last_of('/'));
+    if (path.empty()) path = "/";
+  }
+  if (!S_ISDIR(status.st_mode)) throw std::runtime_error(fmt::format("{} is not a directory", path));
+  return path;
+}
+
+std::string store_problem(const std::string& root, const Access& access) {
+  try {
+    const std::string existing = nearest_existing(fmt::format("{}/{}/{}", root, kFormatDirectory, kTemporaryDirectory));
+    const DirectoryResult objects = open_objects(root, IfAbsent::report, access);
+    const auto* const problem = std::get_if<Problem>(&objects);
+    if (problem != nullptr && problem->kind != Trouble::absent) return problem->reason;
+    const Probe found = probe(existing, *access.io);
+    if (found.write_problem.empty()) return {};
+    return fmt::format("no file can be made in {}: {}", existing, found.write_problem);
+  } catch (const std::runtime_error& error) {
+    return error.what();
+  }
 }
 
 }  // namespace librt::cache

@@ -3,7 +3,7 @@
 
 #include <string>
 
-#include "src/cache/io_ops.hpp"
+#include "src/cache/directory.hpp"
 
 namespace librt::cache {
 
@@ -17,5 +17,12 @@ struct Probe {
 /// Makes a temporary file in the directory, locks it twice, and removes it. Asks nobody whether it may be trusted: the
 /// parent of a cache that does not exist yet is anybody's.
 Probe probe(const std::string& directory, IoOps& io = system_io());
+
+/// The directory, or the nearest one above that exists. Throws std::runtime_error if that is no directory, or cannot be
+/// looked at.
+std::string nearest_existing(std::string path);
+
+/// Why nothing can be stored in this root, which need not exist yet; empty if something can.
+std::string store_problem(const std::string& root, const Access& access);
 
 }  // namespace librt::cache

@@ -65,8 +65,10 @@ std::uint64_t number_in(const json& object, std::string_view name) {
 }
 
 bool add_to_bucket(const std::string& root, const Access& access, const Counts& more) {
-  const DirectoryResult directory =
-      open_below(open_format(root, IfAbsent::create, access), kStatisticsDirectory, IfAbsent::create);
+  // Failures alone make no cache directory.
+  const bool served = more.lookups() > more[Counter::failed] + more[Counter::refused];
+  const DirectoryResult directory = open_below(open_format(root, served ? IfAbsent::create : IfAbsent::report, access),
+                                               kStatisticsDirectory, IfAbsent::create);
   if (!std::holds_alternative<Directory>(directory)) return false;
   const auto bucket = static_cast<unsigned>(::getpid()) % kBuckets;
   const LockResult held = lock_file(std::get<Directory>(directory), bucket_name(bucket), kLockTimeout);

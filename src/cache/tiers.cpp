@@ -3,6 +3,7 @@
 #include <librt/error.hpp>
 
 #include <fmt/format.h>
+#include <unistd.h>
 
 #include <utility>
 
@@ -63,7 +64,9 @@ Fetched Tiers::fetch(const Request& request, const Make& make) {
     if (auto found = find(request)) return *std::move(found);
   }
   if (options_.mode == CacheMode::only) refuse(request);
-  if (!own_ || options_.mode != CacheMode::rw || request.any_compiler) return make_and_publish(request, make);
+  if (!own_ || options_.mode != CacheMode::rw || request.any_compiler || request.hopeless) {
+    return make_and_publish(request, make);
+  }
 
   const LockResult held = own_->lock(request.key, options_.lock_timeout);
   if (held.waited.count() > 0) {
@@ -128,6 +131,11 @@ std::optional<util::Digest> Tiers::locate(const Request& request) {
     if (const Found found = look_in(store, request, {}); found.entry) return found.key;
   }
   return std::nullopt;
+}
+
+bool Tiers::lacks_directory() const {
+  return own_ && options_.mode == CacheMode::rw &&
+         ::access(fmt::format("{}/{}", options_.root, kFormatDirectory).c_str(), F_OK) != 0;
 }
 
 std::vector<const Store*> Tiers::stores() const {

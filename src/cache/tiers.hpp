@@ -36,7 +36,8 @@ struct Request {
   /// The document names no compiler, since there is none here or none may run: an entry that any compiler made of the
   /// same program is as good.
   bool any_compiler = false;
-  bool missed = false;  // find() has found nothing just now
+  bool missed = false;    // find() has found nothing just now
+  bool hopeless = false;  // it cannot be made: fetch() makes no directory for its lock
 };
 
 struct Fetched {
@@ -67,6 +68,9 @@ class Tiers {
   std::optional<util::Digest> locate(const Request& request);
   /// The nearest of all entries: takes as long as it takes.
   std::optional<Nearest> nearest(std::string_view key_document) const;
+
+  /// The user's own directory is to be made when something is first made for it.
+  bool lacks_directory() const;
 
   Statistics& statistics() noexcept { return *statistics_; }
 

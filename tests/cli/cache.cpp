@@ -102,7 +102,7 @@ TEST_CASE("cli cache: entries are listed, explained, checked and cleared", "[cli
   const Finished words = tool({"cache", "show", key.substr(0, 8)});
   CHECK(words.exit_code == 0);
   CHECK_THAT(words.out, Catch::Contains(key) && Catch::Contains("compiler") && Catch::Contains("device/mask.cuh"));
-  CHECK(tool({"cache", "show", "zzzz"}).exit_code == 1);
+  CHECK(tool({"cache", "show", "zzzz"}).exit_code == 2);
 
   CHECK(tool({"cache", "verify", "--json"}).json()["ok"] == 2);
   CHECK(tool({"cache", "verify"}).exit_code == 0);

@@ -123,16 +123,28 @@ TEST_CASE("cli prewarm: what fails is told, and the rest is made", "[cli]") {
   const Tool tool;
   const std::string manifest = tool.file("m.json");
   write_text(manifest, kManifest);
-  const Finished finished = tool({"cache", "prewarm", manifest, "--arch", "sm_70,compute_80", "--json"});
+  const Finished finished = tool({"cache", "prewarm", manifest, "--arch", "sm_199,compute_80", "--json"});
   CHECK(finished.exit_code == 3);  // all that failed failed because no NVRTC here can do it
   const auto report = finished.json();
   CHECK(report["compiled"] == 3);
-  CHECK(report["requested"] == 5);
-  REQUIRE(report["failed"].size() == 2);
-  CHECK(report["failed"][0]["arch"] == "sm_70");
+  CHECK(report["requested"] == 9);
+  REQUIRE(report["failed"].size() == 6);  // those for the GPUs that sm_199 would be, too
+  CHECK(report["failed"][0]["arch"] == "sm_199");
   CHECK_THAT(report["failed"][0]["spec"].get<std::string>(), Contains("page_size=16"));
-  CHECK_THAT(report["failed"][0]["error"].get<std::string>(), Contains("sm_70 is not supported"));
-  CHECK_THAT(tool({"cache", "prewarm", manifest, "--arch", "sm_70"}).out, Contains("FAILED  sm_70 for gqa_decode"));
+  CHECK_THAT(report["failed"][0]["error"].get<std::string>(), Contains("sm_199 is not supported"));
+  // In words, once for each architecture.
+  const std::string words = tool({"cache", "prewarm", manifest, "--arch", "sm_198,compute_199"}).out;
+  CHECK_THAT(words,
+             Contains("FAILED  compute_199 for gqa_decode") && Contains(" and 2 more: architecture compute_199"));
+  for (const char* const sentence : {"architecture sm_198 ", "architecture compute_199 "}) {
+    CAPTURE(words, sentence);
+    CHECK(words.find(sentence) != std::string::npos);
+    CHECK(words.find(sentence) == words.rfind(sentence));
+  }
+  write_text(manifest, R"({"archs": ["sm_80", "sm_75"], "specs": [")" + kSpec + "\"]}");
+  const Finished old = tool({"cache", "prewarm", manifest});
+  CHECK(old.exit_code == 1);
+  CHECK_THAT(old.err, Contains(manifest + ": archs: arch sm_75 is not supported") && !Contains("doctor"));
 }
 
 TEST_CASE("cli prewarm: exit codes tell a machine that cannot from what was typed wrongly", "[cli]") {
@@ -161,13 +173,20 @@ TEST_CASE("cli prewarm: a cache that cannot be written, or is too small, is a pr
   const Tool tool;
   const std::string manifest = tool.file("m.json");
   write_text(manifest, kManifest);
-  write_text(tool.cache(), "a file in the directory's place");
-  const Finished unwritten = tool({"cache", "prewarm", manifest, "--json"});
+  write_text(tool.file("file"), "in the directory's place");
+  // Before anything is compiled: without NVRTC it is the same.
+  for (const std::string& place : {tool.file("file"), tool.file("file") + "/below", std::string("/proc/librt")}) {
+    CAPTURE(place);
+    const Finished refused = tool({"cache", "prewarm", manifest, "--dir", place, "--json"}, {{"LIBRT_NVRTC", "/none"}});
+    CHECK(refused.exit_code == 2);
+    CHECK_THAT(refused.json()["error"]["message"].get<std::string>(), Contains(place + " cannot be filled: "));
+    CHECK(tool({"cache", "prewarm", manifest}, {{"LIBRT_CACHE_DIR", place}}).exit_code == 2);
+  }
+  const Finished unwritten = tool({"cache", "prewarm", manifest, "--json"}, {{"LIBRT_CACHE_MAX_SIZE", "1"}});
   CHECK(unwritten.exit_code == 1);
   REQUIRE(unwritten.json()["failed"].size() == 3);
   CHECK(unwritten.json()["failed"][0]["code"] == "io");
-  CHECK_THAT(unwritten.err, Contains(tool.cache()));
-  fs::remove(tool.cache());
+  CHECK_THAT(unwritten.json()["failed"][0]["error"].get<std::string>(), Contains(tool.cache()));
 
   const auto whole = tool({"cache", "prewarm", manifest, "--dir", tool.file("whole"), "--json"}).json();
   const std::string size = std::to_string(whole["bytes"].get<int>() - 1000);

@@ -111,7 +111,7 @@ TEST_CASE("cli compile: an output that cannot be written is usage, and named", "
 }
 
 TEST_CASE("cli compile: an architecture that this NVRTC does not know is what this machine cannot", "[cli]") {
-  for (const char* const arch : {"sm_35", "sm_199", "compute_199", "sm_90f"}) {
+  for (const char* const arch : {"sm_199", "compute_199", "sm_90f"}) {
     const Finished finished = librt::test::shared_tool()(mla(arch));
     CHECK(finished.exit_code == 3);
     CHECK_THAT(finished.err, Catch::Contains(arch));

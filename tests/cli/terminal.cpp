@@ -122,6 +122,35 @@ TEST_CASE("cli terminal: long work shows how far it is, in any width, and nothin
   CHECK_FALSE(steers(run_in_terminal(tool, {"cache", "prewarm", tool.file("m.json")}, 80, {{"TERM", "dumb"}}).text));
 }
 
+TEST_CASE("cli terminal: doctor is read in any width", "[cli]") {
+  const Tool& tool = filled();
+  for (const unsigned short columns : std::initializer_list<unsigned short>{60, 40, 24}) {
+    const Shown shown = run_in_terminal(tool, {"doctor"}, columns, {{"NO_COLOR", "1"}});
+    CAPTURE(columns, shown.text);
+    CHECK(shown.exit_code == 0);
+    // No word is cut that has room in a line of its own.
+    for (const char* const word : {"256M", "16G", "default", "environment", "NVRTC", "multiprocessors"}) {
+      CHECK_THAT(shown.text, Contains(word));
+    }
+    for (const std::string& line : drawn_lines(shown.text)) CHECK(fits(line, columns));
+  }
+  CHECK_THAT(run_in_terminal(tool, {"doctor"}, 40, {{"NO_COLOR", "1"}}).text,
+             Contains("LIBRT_CACHE_MAX_SIZE\r\n  VALUE: 256M\r\n  FROM: default\r\n"));
+}
+
+TEST_CASE("cli terminal: one specialization's proof shows its runs", "[cli]") {
+  const Words prove = {"prove",       "gqa_decode", "dtype=bf16", "num_qo_heads=4", "num_kv_heads=2", "head_dim=64",
+                       "page_size=4", "--batches",  "4",          "--arch",         "sm_80"};
+  Words json = prove;
+  json.emplace_back("--json");
+  const std::string runs = std::to_string(filled()(json).json()["results"][0]["runs"].get<int>());
+  const Shown shown = run_in_terminal(filled(), prove, 100);
+  CAPTURE(shown.text);
+  CHECK(shown.exit_code == 0);
+  CHECK_THAT(shown.text, Contains(" 1/" + runs + " ") && Contains(" 2/" + runs + " ") && Contains(" left") &&
+                             Contains(" " + runs + "/" + runs + " ") && Contains("runs of gqa_decode"));
+}
+
 TEST_CASE("progress: a line fits any width, and says how long it still takes", "[cli]") {
   using std::chrono::seconds;
   Progress progress{
@@ -205,13 +234,23 @@ TEST_CASE("table: columns leave in their order, wide cells give way, numbers are
                                                "1234\n");
   for (std::size_t width = 1; width < 130; ++width) {
     CAPTURE(width);
-    for (const std::string& line : drawn_lines(table(columns, rows, width, true))) CHECK(width_of(line) <= width);
+    const std::string text = table(columns, rows, width, true);
+    for (const std::string& line : drawn_lines(text)) CHECK(width_of(line) <= width);
+    if (width > 4) CHECK_THAT(text, Contains("one") && Contains("two"));
   }
+  // Too narrow for columns: one cell a line.
+  const std::vector<Column> wide = {
+      {"SETTING"}, {.heading = "VALUE", .fit = Fit::wrap}, {.heading = "FROM", .fit = Fit::wrap}};
+  CHECK(table(wide,
+              {{"LIBRT_CACHE_MAX_SIZE", "256M", "default"}, {"LIBRT_CACHE_DIR", "/home/somebody/.cache/librt", ""}}, 30,
+              false) ==
+        "LIBRT_CACHE_MAX_SIZE\n  VALUE: 256M\n  FROM: default\n"
+        "LIBRT_CACHE_DIR\n  VALUE:\n  /home/somebody/.cache/librt\n");
 }
 
 TEST_CASE("table: a cell that wraps goes on below itself; widths are those of the characters", "[cli]") {
-  CHECK(table({{}, {.fit = Fit::wrap}}, {{"key", "one two three"}, {"k", "four"}}, 12, false) ==
-        "key  one two\n     three\nk    four\n");
+  CHECK(table({{}, {.fit = Fit::wrap}}, {{"key", "one two three four"}, {"k", "five"}}, 18, false) ==
+        "key  one two three\n     four\nk    five\n");
   CHECK(table({{}, {}}, {{"\u6f22\u5b57", "x"}, {"e\u0301", "y"}}, 0, false) == "\u6f22\u5b57  x\ne\u0301     y\n");
   CHECK(table({{}, {}}, {{"a\x1b[31m\n", "x"}}, 0, false).find('\x1b') == std::string::npos);
   CHECK(shortened("\u6f22\u5b57\u6f22\u5b57\u6f22\u5b57", 8) == "\u6f22...\u5b57");

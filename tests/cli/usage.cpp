@@ -4,6 +4,7 @@
 #include <catch2/catch.hpp>
 
 #include <filesystem>
+#include <sstream>
 
 #include "src/util/env.hpp"
 #include "tests/cli/process.hpp"
@@ -58,12 +59,21 @@ TEST_CASE("cli: what is typed wrongly is exit code 2 and leaves stdout empty", "
       {"cache"},
       {"cache", "frobnicate"},
       {"cache", "show"},
+      {"cache", "show", "zz"},
+      {"cache", "show", "3fa"},
+      {"cache", "rm", "3FA91C02"},
+      {"cache", "extract", std::string(65, 'a'), "-o", tool.file("x")},
       {"compile"},
       {"compile", "gqa_decode", "--arch", "sm_80"},
       {"compile", "attention", "head_dim=64", "--arch", "sm_80"},
       {"compile", "mla_decode", "num_heads=16", "page_size=64", "dtype=bf16"},
       {"compile", "mla_decode", "num_heads=16", "page_size=64", "dtype=bf16", "--arch", "sm80"},
       {"compile", "mla_decode", "num_heads=16", "page_size=64", "dtype=bf16", "--arch"},
+      {"compile", "mla_decode", "num_heads=16", "page_size=64", "dtype=bf16", "--arch", "sm_75"},
+      {"compile", "mla_decode", "num_heads=16", "page_size=64", "dtype=bf16", "--arch", "compute_70"},
+      {"prove", "mla_decode", "num_heads=16", "page_size=64", "dtype=bf16", "--arch", "sm_80,sm_75"},
+      {"cache", "why", "mla_decode", "num_heads=16", "page_size=64", "dtype=bf16", "--arch", "sm_75"},
+      {"cache", "prewarm", "llama-3-8b", "--arch", "sm_75"},
       {"compile", "mla_decode", "num_heads=x", "page_size=64", "dtype=bf16", "--arch", "sm_80"},
       {"compile", "mla_decode", "num_heads=16", "page_size=0", "dtype=bf16", "--arch", "sm_80"},
       {"compile", "mla_decode", "num_heads=16", "page_size=64", "dtype=bf17", "--arch", "sm_80"},
@@ -114,6 +124,48 @@ TEST_CASE("cli: what is misspelt is named, with the nearest that there is", "[cl
   CHECK_THAT(tool({"cmpile", "--json"}).json()["error"]["message"].get<std::string>(), Catch::Contains(cmpile));
 }
 
+TEST_CASE("cli: a key and an architecture that can be none are named, and doctor is no help", "[cli]") {
+  const Tool tool;
+  CHECK_THAT(tool({"cache", "show", "zz"}).err,
+             Catch::Contains("\"zz\" is not a key; allowed: 4 to 64 lower-case hex digits"));
+  const Finished absent = tool({"cache", "show", "3fa91c02"});  // a key, but of no entry
+  CHECK(absent.exit_code == 1);
+  CHECK_THAT(absent.err, Catch::Contains("is not in the cache"));
+  const Finished old = tool({"compile", "mla_decode", "num_heads=16", "page_size=64", "dtype=bf16", "--arch", "sm_75"});
+  CHECK_THAT(old.err, Catch::Contains("sm_75 is not supported") && Catch::Contains("allowed: sm_80 and up") &&
+                          !Catch::Contains("doctor"));
+}
+
+/// A line that ends before it has to, in the middle of a paragraph. What is indented is a table.
+std::string early_break(const std::string& help, std::size_t columns) {
+  std::istringstream lines(help);
+  std::string before;
+  for (std::string line; std::getline(lines, line); before = line) {
+    if (before.empty() || line.empty() || before.front() == ' ' || line.front() == ' ' || before.back() == ':')
+      continue;
+    const std::string word = line.substr(0, line.find(' '));
+    if (word != "Usage:" && word != "Example:" && word != "Examples:" && before.size() + 1 + word.size() <= columns)
+      return before + "\n" + line;
+  }
+  return {};
+}
+
+TEST_CASE("cli: no paragraph of a help is broken but by the width", "[cli]") {
+  const Tool tool;
+  for (const char* const verb : {"", "demo", "compile", "run", "check", "prove", "bench", "cache", "doctor"}) {
+    CAPTURE(verb);
+    CHECK(early_break(
+              tool(*verb == '\0' ? std::vector<std::string>{"help"} : std::vector<std::string>{"help", verb}).out, 80)
+              .empty());
+  }
+  for (const char* const verb :
+       {"path", "ls", "show", "why", "prewarm", "stats", "verify", "extract", "gc", "rm", "clear"}) {
+    CAPTURE(verb);
+    CHECK(early_break(tool({"help", "cache", verb}).out, 80).empty());
+  }
+  CHECK_FALSE(early_break("one two\nthree\n", 80).empty());
+}
+
 TEST_CASE("cli: without a verb, and after help, there is the help", "[cli]") {
   const Tool tool;
   CHECK_THAT(tool({}).err, Catch::Contains("librt help compile") && Catch::Contains("doctor"));
@@ -160,10 +212,40 @@ TEST_CASE("cli: without NVRTC a compile is exit code 3 and says what would help"
   CHECK(finished.out.empty());
   CHECK_THAT(finished.err, Catch::Contains("/nonexistent/libnvrtc.so.13"));
   CHECK_THROWS(librt::test::read_text(tool.file("x")));
+  CHECK_FALSE(std::filesystem::exists(tool.cache()));
 
   const Finished doctor = tool({"doctor", "--json"}, {{"LIBRT_NVRTC", "/nonexistent/libnvrtc.so.13"}});
   CHECK(doctor.exit_code == 3);
   CHECK(doctor.json()["usable"] == false);
+}
+
+TEST_CASE("cli: what cannot be compiled leaves no cache directory", "[cli]") {
+  const Tool tool;
+  const std::string batch = tool.file("batch.safetensors");
+  REQUIRE(tool({"run", "--example", batch}).exit_code == 0);
+  const std::vector<std::string> mla{"mla_decode", "num_heads=16", "page_size=64", "dtype=bf16", "--arch"};
+  const auto with = [&](const std::string& verb, const std::string& arch) {
+    std::vector<std::string> words{verb};
+    words.insert(words.end(), mla.begin(), mla.end());
+    words.push_back(arch);
+    return words;
+  };
+  // That of a name that is no library, too, which only shows when it is loaded.
+  librt::test::write_text(tool.file("libnvrtc.so.13"), "no library");
+  for (const std::string& nvrtc : {std::string("/nonexistent/libnvrtc.so.13"), tool.file("libnvrtc.so.13")}) {
+    for (const std::vector<std::string>& words : {with("compile", "sm_80"),
+                                                  with("prove", "sm_80"),
+                                                  {"demo"},
+                                                  {"cache", "prewarm", "llama-3-8b", "--arch", "sm_80"},
+                                                  {"run", batch, "-o", tool.file("out"), "--device", "virtual"}}) {
+      CAPTURE(nvrtc, words);
+      CHECK(tool(words, {{"LIBRT_NVRTC", nvrtc}}).exit_code == 3);
+      CHECK_FALSE(std::filesystem::exists(tool.cache()));
+    }
+  }
+  CHECK(tool(with("compile", "sm_199")).exit_code == 3);
+  CHECK(tool({"cache", "prewarm", "llama-3-8b", "--arch", "sm_199"}).exit_code == 3);
+  CHECK_FALSE(std::filesystem::exists(tool.cache()));
 }
 
 TEST_CASE("cli: doctor finds what a compile needs", "[cli]") {
@@ -171,6 +253,11 @@ TEST_CASE("cli: doctor finds what a compile needs", "[cli]") {
   const Finished words = tool({"doctor"});
   CHECK(words.exit_code == 0);
   CHECK_THAT(words.out, Catch::Contains("nvrtc") && Catch::Contains("cache"));
+  if (tool({"doctor", "--json"}).json()["findings"][1]["ok"] == false) {
+    CHECK_THAT(words.err, Catch::Contains("on the virtual device only: LIBRT_DEVICE=virtual"));
+    const std::string with_virtual = tool({"doctor", "--device", "virtual"}).err;
+    CHECK_THAT(with_virtual, Catch::Contains("Kernels can be compiled, cached and run here."));
+  }
 
   const Finished finished = tool({"doctor", "--json"});
   CHECK(finished.exit_code == 0);
@@ -235,4 +322,35 @@ TEST_CASE("cli: doctor shows each setting with its origin", "[cli]") {
   const Finished words = tool({"doctor"}, {{"LIBRT_CACHEMODE", "ro"}});
   CHECK_THAT(words.out, Catch::Contains("did you mean LIBRT_CACHE_MODE?") && Catch::Contains("SETTING"));
   CHECK(tool({"doctor", "--json", "--dir", tool.file("x")}).json()["settings"][0]["origin"] == "--dir");
+}
+
+TEST_CASE("cli: doctor shows each setting as its variable takes it", "[cli]") {
+  const Tool tool;
+  const auto values = [&](const librt::test::Variables& variables) {
+    const auto json = tool({"doctor", "--json"}, variables).json();
+    std::map<std::string, std::string> all;
+    for (const auto& each : json["settings"]) {
+      all[each["variable"].get<std::string>()] = each["value"].get<std::string>();
+    }
+    return all;
+  };
+  const auto defaults = values({});
+  CHECK(defaults.at("LIBRT_CACHE_MAX_SIZE") == "256M");
+  CHECK(defaults.at("LIBRT_VIRTUAL_INSTRUCTION_LIMIT") == "16G");
+  librt::test::Variables typed;
+  for (const auto& [variable, value] : defaults) {
+    CAPTURE(variable, value);
+    // In parentheses: what it means that the variable is not set.
+    if (value.front() == '(') {
+      CHECK(value.back() == ')');
+    } else {
+      typed[variable] = value;
+    }
+  }
+  CHECK(typed.size() >= 9);
+  CHECK(values(typed) == defaults);
+  typed = {{"LIBRT_CACHE_MAX_SIZE", "0"}, {"LIBRT_VIRTUAL_INSTRUCTION_LIMIT", "1025K"}};
+  const auto others = values(typed);
+  for (const auto& [variable, value] : typed) CHECK(others.at(variable) == value);
+  CHECK(values({{"LIBRT_CACHE_MAX_SIZE", "2048M"}}).at("LIBRT_CACHE_MAX_SIZE") == "2G");
 }

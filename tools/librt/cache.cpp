@@ -7,6 +7,7 @@
 #include <memory>
 #include <numeric>
 
+#include "src/api/cache_words.hpp"
 #include "src/cache/directory.hpp"
 #include "src/util/text.hpp"
 #include "tools/librt/cache_verbs.hpp"
@@ -223,7 +224,10 @@ void add_cache(CLI::App& tool, int& exit_code) {
   add("path", "Print where the cache is; on stderr, why there", "librt cache path", path);
   add("ls", "List the entries, most recently used first", "librt cache ls --json", list);
   const auto add_key = [&](CLI::App* verb) {
-    verb->add_option("key", settings->key, "The key, or its first 4 or more digits")->required()->type_name("KEY");
+    verb->add_option("key", settings->key, "The key, or its first 4 or more digits")
+        ->required()
+        ->check([](const std::string& key) { return api::key_problem(key); })
+        ->type_name("KEY");
     return verb;
   };
   add_key(add("show", "Explain one entry: what it holds, and what its key is made of", "librt cache show 3fa91c02",

@@ -27,18 +27,10 @@ int list_manifests(bool json) {
                     {"note", manifest.note}});
     rows.push_back({std::string(each.name), std::to_string(manifest.specs.size()), manifest.source});
   }
-  json ? print_json(list)
-       : print(table({{"NAME"}, {.heading = "SPECS", .right = true}, {.heading = "SOURCE", .fit = Fit::wrap}}, rows));
+  const std::vector<Column> columns{
+      {"NAME"}, {.heading = "SPECS", .right = true}, {.heading = "SOURCE", .fit = Fit::wrap}};
+  json ? print_json(list) : print(table(columns, rows));
   return kDone;
-}
-
-std::vector<Arch> wanted_archs(const CacheSettings& settings, const Manifest& manifest) {
-  std::vector<Arch> archs = typed_archs(settings.archs);
-  if (archs.empty()) archs = manifest.archs;
-  if (archs.empty()) {
-    throw UsageError(fmt::format("the manifest {} names no archs: give --arch, e.g. --arch sm_90a", settings.manifest));
-  }
-  return archs;
 }
 
 Options prewarm_options(const CacheSettings& settings) {
@@ -73,14 +65,32 @@ Json to_json(const PrewarmReport& report, const CacheLocation& location) {
               {"evicted", report.evicted},   {"bytes", report.bytes}, {"seconds", report.seconds}};
 }
 
+/// Programs of one architecture that failed for the same reason.
+struct Failed {
+  const PrewarmFailure* first;
+  std::size_t more = 0;
+};
+
+std::vector<Failed> alike(const std::vector<PrewarmFailure>& failures) {
+  std::vector<Failed> list;
+  for (const PrewarmFailure& failure : failures) {
+    const auto known = std::ranges::find_if(list, [&](const Failed& each) {
+      return each.first->program.arch == failure.program.arch && each.first->error == failure.error;
+    });
+    known == list.end() ? list.push_back({&failure}) : static_cast<void>(++known->more);
+  }
+  return list;
+}
+
 void print_words(const PrewarmReport& report, const CacheLocation& location) {
   print(table({{}, {.right = true}, {}},
               {{"compiled", std::to_string(report.compiled), fmt::format("in {:.1f} s", report.seconds)},
                {"already there", std::to_string(report.already_there)},
                {{"failed", report.failed.empty() ? Style::plain : Style::bad}, std::to_string(report.failed.size())}}));
-  for (const PrewarmFailure& failure : report.failed) {
-    const std::string text = util::printable(fmt::format("  {}: {}", what(failure.program), failure.error));
-    print(labelled(Style::bad, "FAILED", text));
+  for (const Failed& each : alike(report.failed)) {
+    const std::string more = each.more == 0 ? "" : fmt::format(" and {} more", each.more);
+    const std::string text = fmt::format("  {}{}: {}", what(each.first->program), more, each.first->error);
+    print(labelled(Style::bad, "FAILED", util::printable(text)));
   }
   std::vector<std::string> archs;
   for (const Arch& arch : report.archs) archs.push_back(to_string(arch));
@@ -108,19 +118,23 @@ void say_what_was_added(const PrewarmReport& report, const std::vector<Arch>& wa
 
 int cache_prewarm(const CacheSettings& settings) {
   if (settings.list) return list_manifests(settings.json);
-  const Manifest manifest = find_manifest(settings.manifest.empty() ? "matrix" : settings.manifest);
-  const std::vector<Arch> archs = wanted_archs(settings, manifest);
+  const std::string name = settings.manifest.empty() ? "matrix" : settings.manifest;
+  const Manifest manifest = find_manifest(name);
+  const std::vector<Arch> archs = wanted_archs(settings.archs, manifest, name);
   const CacheLocation location = require_location(settings);
   const Options options = prewarm_options(settings);
   Runtime runtime(options);
   PrewarmReport report;
-  {
+  try {
     std::optional<ProgressBar> bar;  // the library counts what is to be done
     report = runtime.prewarm(manifest.specs, archs,
                              {.threads = settings.jobs, .progress = [&](auto done, auto all, const auto& program) {
                                 if (!bar) bar.emplace("", all);
                                 bar->show(done, what(program));
                               }});
+  } catch (const Error& error) {
+    if (error.code() == ErrorCode::invalid_argument) throw UsageError(error.what());
+    throw;
   }
   say_what_was_added(report, archs);
   settings.json ? print_json(to_json(report, location)) : print_words(report, location);

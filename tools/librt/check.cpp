@@ -79,7 +79,7 @@ void add_check(CLI::App& tool, int& exit_code) {
   CLI::App* const verb =
       add_verb(tool, "check", "Tell whether a dumped paged KV cache is sound: page ids, lengths, NaN",
                "librt check batch.safetensors\n\nExit code 0 if it is sound. NaN and Inf in padding, "
-               "and pages that several requests share, are\nnotes, not problems.",
+               "and pages that several requests share, are notes, not problems.",
                settings->json);
   verb->add_option("input", settings->input, "A file as `librt run` reads it; `librt run --help` says what it holds")
       ->required()

@@ -52,8 +52,8 @@ std::string nvrtc(const Options& options) {
                      identity.build_id.substr(0, 16), identity.builtins_build_id.substr(0, 16), identity.origin);
 }
 
-// What has to be there for `librt` to be of use.
-constexpr std::string_view kCompile = "compile", kVirtual = "virtual";
+// The last two have to be there for `librt` to be of use.
+constexpr std::string_view kGpu = "gpu", kCompile = "compile", kVirtual = "virtual";
 
 constexpr GqaDecodeSpec kSmallSpec{
     .dtype = DType::bf16, .num_qo_heads = 1, .num_kv_heads = 1, .head_dim = 64, .page_size = 16};
@@ -86,12 +86,14 @@ std::vector<Finding> look(const Options& options) {
   const ProgressBar bar("looking at this machine");
   std::vector<Finding> findings{
       finding("driver", "install NVIDIA's driver; in a container, start it with the GPU made visible", driver_version),
-      finding("gpu", "without one, LIBRT_DEVICE=virtual (or `librt run --device virtual`) runs kernels on the CPU",
+      finding(kGpu, "without one, LIBRT_DEVICE=virtual (or `librt run --device virtual`) runs kernels on the CPU",
               [&] { return gpu(options); }),
-      finding("nvrtc",
-              "install CUDA's NVRTC 12 or 13 (Debian: cuda-nvrtc-13-0) and set CUDA_HOME, or, in the active virtual "
-              "environment, pip install nvidia-cuda-nvrtc; or set LIBRT_NVRTC to the file",
-              [&] { return nvrtc(options); }),
+      finding(
+          "nvrtc",
+          "install CUDA's NVRTC 12 or 13 (cuda-nvrtc-13-0 of NVIDIA's own package repository; Debian has none) and set "
+          "CUDA_HOME, or, in the active virtual environment, pip install nvidia-cuda-nvrtc; or set LIBRT_NVRTC to "
+          "the file",
+          [&] { return nvrtc(options); }),
       finding("kernels", "set LIBRT_KERNELS_DIR to the kernels directory of this version, or unset it",
               [&] {
                 const jit::KernelSources sources =
@@ -122,6 +124,18 @@ void print_words(const std::vector<Finding>& findings, const std::vector<Setting
   }
   print("\n" +
         table({{"SETTING"}, {.heading = "VALUE", .fit = Fit::wrap}, {.heading = "FROM", .fit = Fit::wrap}}, rows));
+}
+
+std::string conclusion(bool usable, const std::vector<Finding>& findings, const Options& options) {
+  if (!usable) return "Kernels cannot be compiled and run here.";
+  const auto is_ok = [&](std::string_view name) {
+    return std::ranges::any_of(findings, [&](const Finding& line) { return line.name == name && line.ok; });
+  };
+  // What a program with default options would not get.
+  if (!is_ok(kGpu) && !options.device.starts_with("virtual")) {
+    return "Kernels can be compiled and cached here, and run on the virtual device only: LIBRT_DEVICE=virtual.";
+  }
+  return "Kernels can be compiled, cached and run here.";
 }
 
 int doctor(const DoctorSettings& typed) {
@@ -156,7 +170,7 @@ int doctor(const DoctorSettings& typed) {
                     {"unknown_variables", unread}});
   } else {
     print_words(findings, settings, unknown);
-    say(usable ? "Kernels can be compiled, cached and run here." : "Kernels cannot be compiled and run here.");
+    say(conclusion(usable, findings, options));
   }
   return usable ? kDone : kMachineCannot;
 }

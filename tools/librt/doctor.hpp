@@ -30,7 +30,7 @@ Finding finding(std::string_view name, const std::string& help, const Check& che
 
 struct Setting {
   std::string variable{};  // "LIBRT_CACHE_MODE"
-  std::string value{};     // what is used
+  std::string value{};     // what is used, as the variable takes it; in parentheses: what it means that there is none
   std::string origin{};    // "environment", "default", the option that was typed, or another variable
 };
 

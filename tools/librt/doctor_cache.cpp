@@ -20,18 +20,6 @@ namespace {
 constexpr const char* kOwnDirectory =
     "set LIBRT_CACHE_DIR to a directory of your own; without one every process compiles again";
 
-/// The directory, or the nearest one above that exists: the first compile makes the rest.
-std::string nearest_existing(std::string path) {
-  struct stat status {};
-  while (stat(path.c_str(), &status) != 0) {
-    if (errno != ENOENT) throw std::runtime_error(fmt::format("{}: {}", path, std::strerror(errno)));
-    path.resize(path.find_last_of('/'));
-    if (path.empty()) path = "/";
-  }
-  if (!S_ISDIR(status.st_mode)) throw std::runtime_error(fmt::format("{} is not a directory", path));
-  return path;
-}
-
 /// Throws what makes a store leave this directory alone.
 void require_trust(const std::string& root, const cache::Access& access) {
   const cache::DirectoryResult objects = cache::open_objects(root, cache::IfAbsent::report, access);
@@ -51,7 +39,7 @@ std::string describe(const std::string& root, const Options& options) {
 
 std::string own_cache(const CacheLocation& location, const cache::Access& access, const Options& options) {
   if (location.path.empty()) throw std::runtime_error(location.reason);
-  const std::string existing = nearest_existing(location.path);
+  const std::string existing = cache::nearest_existing(location.path);
   if (existing != location.path) {
     return fmt::format("{} (from {}), made in {} by the first compile", location.path, location.reason, existing);
   }
@@ -81,7 +69,7 @@ std::vector<Finding> look_at_caches(const Options& options) {
   const CacheLocation location = cache_location(options);
   std::vector<Finding> findings{finding("cache", kOwnDirectory, [&] { return own_cache(location, own, options); })};
   if (findings.front().ok) {
-    const cache::Probe probe = cache::probe(nearest_existing(location.path));
+    const cache::Probe probe = cache::probe(cache::nearest_existing(location.path));
     findings.push_back(finding("cache files", kOwnDirectory, [&] { return file_system(probe); }));
     findings.push_back(finding("cache locks",
                                "nothing is wrong with the results; processes that start together compile the same "

@@ -26,29 +26,36 @@ std::string_view mode_name(CacheMode mode) {
   return "unknown";
 }
 
-std::string or_none(const std::string& text) {
-  return text.empty() ? "none" : text;
+/// What holds while a variable is not set. In parentheses: it is no value that the variable takes.
+std::string or_unset(const std::string& text, std::string_view meaning = "none") {
+  return text.empty() ? fmt::format("({})", meaning) : text;
+}
+
+/// As parse_size() reads it.
+std::string size_words(std::uint64_t size) {
+  std::string_view unit;
+  for (const std::string_view larger : {"K", "M", "G"}) {
+    if (size == 0 || size % 1024 != 0) break;
+    size /= 1024;
+    unit = larger;
+  }
+  return fmt::format("{}{}", size, unit);
 }
 
 /// As the environment would say it. Empty for a variable that has no member here.
 std::string value_of(std::string_view variable, const Options& options) {
-  if (variable == "LIBRT_CACHE_DIR") return or_none(cache_location(options).path);
+  if (variable == "LIBRT_CACHE_DIR") return or_unset(cache_location(options).path);
   if (variable == "LIBRT_CACHE_MODE") return std::string(mode_name(options.cache_mode));
-  if (variable == "LIBRT_CACHE_RO") return or_none(fmt::format("{}", fmt::join(options.cache_read_only, ":")));
-  if (variable == "LIBRT_CACHE_MAX_SIZE") {
-    return options.cache_max_bytes == 0 ? "no bound" : with_unit(options.cache_max_bytes);
-  }
+  if (variable == "LIBRT_CACHE_RO") return or_unset(fmt::format("{}", fmt::join(options.cache_read_only, ":")));
+  if (variable == "LIBRT_CACHE_MAX_SIZE") return size_words(options.cache_max_bytes);
   if (variable == "LIBRT_CACHE_TRUST") return options.cache_trust == CacheTrust::own ? "private" : "shared";
   if (variable == "LIBRT_CACHE_FSYNC") return options.cache_fsync ? "1" : "0";
   if (variable == "LIBRT_LOCK_TIMEOUT_MS") return std::to_string(options.lock_timeout_ms);
-  if (variable == "LIBRT_KERNELS_DIR")
-    return options.kernels_dir.empty() ? "those of the library" : options.kernels_dir;
+  if (variable == "LIBRT_KERNELS_DIR") return or_unset(options.kernels_dir, "those of the library");
   if (variable == "LIBRT_DEVICE") return options.device;
-  if (variable == "LIBRT_NVRTC") return options.nvrtc.empty() ? "searched for" : options.nvrtc;
-  if (variable == "LIBRT_VIRTUAL_INSTRUCTION_LIMIT") {
-    return options.virtual_instruction_limit == 0 ? "no bound" : std::to_string(options.virtual_instruction_limit);
-  }
-  if (variable == "LIBRT_RECORD") return or_none(options.record);
+  if (variable == "LIBRT_NVRTC") return or_unset(options.nvrtc, "searched for");
+  if (variable == "LIBRT_VIRTUAL_INSTRUCTION_LIMIT") return size_words(options.virtual_instruction_limit);
+  if (variable == "LIBRT_RECORD") return or_unset(options.record);
   if (variable == "LIBRT_LOG") return std::string(name_of(options.log_level));
   return util::env(std::string(variable).c_str()).value_or("");
 }

@@ -65,36 +65,60 @@ bool rows_differ(const ProofBatch& batch, const DecodeResult& one, const DecodeR
   return false;
 }
 
-/// Labels of other requests are followed through data only. That no request's control flow depends on another's data
-/// is shown by running: any two requests are on different sides of some round, and the bits of one must not change when
-/// the data of the other do.
-void check_isolation(ProofBench& bench, ProofBatch& batch, int split_pages, const DecodeResult& base,
-                     std::vector<ProofFinding>& findings) {
-  const int requests = batch.problem().batch;
-  std::uint32_t seed = kSeed;
+/// The requests whose data change in each round: any two requests are on different sides of some round.
+std::vector<unsigned> isolation_rounds(int requests) {
+  std::vector<unsigned> rounds;
   for (unsigned bit = 0; requests >> bit > 0 && requests > 1; ++bit) {
     for (const bool side : {false, true}) {
       unsigned changed = 0;
       for (int request = 0; request < requests; ++request)
         if (((static_cast<unsigned>(request) >> bit & 1U) != 0) == side) changed |= 1U << request;
-      if (changed == 0 || std::popcount(changed) == requests) continue;
-      ProofBatch other(batch);
-      other.change_requests(changed, ++seed);
-      const DecodeResult result = bench.run_plain(other, split_pages);
-      for (int request = 0; request < requests; ++request) {
-        if ((changed >> request & 1U) != 0 || !rows_differ(batch, base, result, request)) continue;
-        findings.push_back({.what = fmt::format("the bits of request {} change with the data of other requests "
-                                                "(those changed: {:#b})",
-                                                request, changed),
-                            .kind = "isolation",
-                            .kernel = "decode"});
-        return;
-      }
+      if (changed != 0 && std::popcount(changed) != requests) rounds.push_back(changed);
+    }
+  }
+  return rounds;
+}
+
+/// Labels of other requests are followed through data only. That no request's control flow depends on another's data
+/// is shown by running: the bits of one must not change when the data of the other do.
+void check_isolation(ProofBench& bench, ProofBatch& batch, int split_pages, const DecodeResult& base,
+                     std::vector<ProofFinding>& findings, const std::function<void()>& ran_one) {
+  const int requests = batch.problem().batch;
+  std::uint32_t seed = kSeed;
+  for (const unsigned changed : isolation_rounds(requests)) {
+    ProofBatch other(batch);
+    other.change_requests(changed, ++seed);
+    const DecodeResult result = bench.run_plain(other, split_pages);
+    ran_one();
+    for (int request = 0; request < requests; ++request) {
+      if ((changed >> request & 1U) != 0 || !rows_differ(batch, base, result, request)) continue;
+      findings.push_back({.what = fmt::format("the bits of request {} change with the data of other requests "
+                                              "(those changed: {:#b})",
+                                              request, changed),
+                          .kind = "isolation",
+                          .kernel = "decode"});
+      return;
     }
   }
 }
 
+/// Of many cases every so many, so that they are spread over all of them.
+std::size_t step_over(const std::vector<ProofCase>& cases, std::size_t most_cases) {
+  return most_cases == 0 ? 1 : (cases.size() + most_cases - 1) / most_cases;
+}
+
+std::size_t runs_of(const ProofCase& one) {
+  return 1 + isolation_rounds(static_cast<int>(one.kv_lens.size())).size();
+}
+
 }  // namespace
+
+std::size_t planned_runs(const Spec& spec, const Arch& arch, std::size_t most_cases) {
+  const std::vector<ProofCase> cases = proof_cases(spec, arch);
+  std::size_t runs = 0;
+  for (std::size_t i = 0; i < cases.size(); i += step_over(cases, most_cases)) runs += runs_of(cases[i]);
+  return runs;
+}
 
 void prove_batch(ProofBench& bench, const ProofBatch& batch, int split_pages, std::vector<ProofFinding>& findings) {
   const ProofRun run = bench.run(batch, split_pages);
@@ -107,17 +131,24 @@ void prove_batch(ProofBench& bench, const ProofBatch& batch, int split_pages, st
   }
 }
 
-Proof prove(const Spec& spec, const ProofArtifacts& artifacts, const WithLines& with_lines, std::size_t most_cases) {
+Proof prove(const Spec& spec, const ProofArtifacts& artifacts, const WithLines& with_lines, std::size_t most_cases,
+            const Ran& ran) {
   Proof proof;
+  std::size_t done = 0;  // of the planned runs
+  const auto tell = [&](std::size_t now) {
+    done = now;
+    if (ran) ran(done);
+  };
   auto bench = std::make_unique<ProofBench>(artifacts);
   bool has_lines = !with_lines;
-  std::vector<ProofCase> cases = proof_cases(spec, artifacts.decode->arch);
-  const std::size_t step = most_cases == 0 ? 1 : (cases.size() + most_cases - 1) / most_cases;
-  for (std::size_t i = 0; i < cases.size(); i += step) {
+  const std::vector<ProofCase> cases = proof_cases(spec, artifacts.decode->arch);
+  for (std::size_t i = 0; i < cases.size(); i += step_over(cases, most_cases)) {
     const ProofCase& one = cases[i];
+    const std::size_t done_with_case = done + runs_of(one);
     ProofBatch batch(with_heads(spec, one.most_kv_heads), one, kSeed + static_cast<std::uint32_t>(i));
     const std::size_t known = proof.findings.size();
     ProofRun run = bench->run(batch, one.split_pages);
+    tell(done + 1);
     if (!run.findings.empty()) {
       if (!has_lines) {
         // From here on, so that a finding names the line and its origin is looked for in the same module.
@@ -128,8 +159,9 @@ Proof prove(const Spec& spec, const ProofArtifacts& artifacts, const WithLines& 
       }
       prove_batch(*bench, batch, one.split_pages, proof.findings);
     } else {
-      check_isolation(*bench, batch, one.split_pages, run.result, proof.findings);
+      check_isolation(*bench, batch, one.split_pages, run.result, proof.findings, [&] { tell(done + 1); });
     }
+    tell(done_with_case);  // where something is found, rounds are left out
     for (std::size_t n = known; n < proof.findings.size(); ++n) {
       proof.findings[n].batch = fmt::format(
           "{}: kv_lens [{}]{}", one.name, fmt::join(one.kv_lens, ", "),

@@ -5,6 +5,7 @@
 #include <chrono>
 #include <map>
 #include <mutex>
+#include <utility>
 
 #include "src/api/line_info.hpp"
 #include "src/api/specialize.hpp"
@@ -61,9 +62,10 @@ ProofArtifacts compile_with_lines(const Options& options, const Spec& spec, cons
 }
 
 std::vector<Verdict> prove_spec(Runtime& runtime, const Spec& spec, const std::vector<Arch>& archs,
-                                std::size_t most_batches) {
+                                std::size_t most_batches, const Ran& ran) {
   std::vector<Verdict> verdicts;
   std::map<std::string, std::size_t> proven;  // by text
+  std::size_t done = 0;                       // runs of the architectures before
   for (const Arch& arch : archs) {
     const ProofArtifacts artifacts{std::make_shared<const Artifact>(runtime.compile(spec, arch)),
                                    std::make_shared<const Artifact>(runtime.compile_merge(spec, arch))};
@@ -71,13 +73,15 @@ std::vector<Verdict> prove_spec(Runtime& runtime, const Spec& spec, const std::v
     const auto [known, is_new] = proven.try_emplace(text, verdicts.size());
     if (is_new) {
       const auto with_lines = [&] { return compile_with_lines(runtime.options(), spec, artifacts); };
-      verdicts.push_back({spec, arch, "", prove(spec, artifacts, with_lines, most_batches)});
+      const auto ran_more = [&](std::size_t runs) { ran(done + runs); };
+      verdicts.push_back({spec, arch, "", prove(spec, artifacts, with_lines, most_batches, ran_more)});
     } else {
       Verdict same = verdicts[known->second];
       same.same_ptx_as = to_string(same.arch);
       same.arch = arch;
       verdicts.push_back(std::move(same));
     }
+    ran(done += planned_runs(spec, arch, most_batches));
   }
   return verdicts;
 }
@@ -85,13 +89,20 @@ std::vector<Verdict> prove_spec(Runtime& runtime, const Spec& spec, const std::v
 /// Several specs at a time; the verdicts come in the order of the specs.
 std::vector<Verdict> prove_all(Runtime& runtime, const Manifest& matrix, const ProveSettings& settings) {
   std::vector<std::vector<Verdict>> verdicts(matrix.specs.size());
+  std::size_t all = 0;
+  for (const Spec& spec : matrix.specs)
+    for (const Arch& arch : matrix.archs) all += planned_runs(spec, arch, settings.most_batches);
   std::mutex mutex;
   std::size_t done = 0;
-  ProgressBar bar("compiling and running", matrix.specs.size());
+  // Of runs, since a single specialization may take minutes. Those of PTX that is the same are done at once.
+  ProgressBar bar("compiling", all);
   util::for_each_index(matrix.specs.size(), settings.jobs, [&](std::size_t i) {
-    verdicts[i] = prove_spec(runtime, matrix.specs[i], matrix.archs, settings.most_batches);
-    const std::lock_guard lock(mutex);
-    bar.show(++done, to_string(matrix.specs[i]));
+    const auto ran = [&, before = std::size_t{0}](std::size_t runs) mutable {
+      const std::lock_guard lock(mutex);
+      done += runs - std::exchange(before, runs);
+      bar.show(done, fmt::format("runs of {}", to_string(matrix.specs[i])));
+    };
+    verdicts[i] = prove_spec(runtime, matrix.specs[i], matrix.archs, settings.most_batches, ran);
   });
   std::vector<Verdict> flat;
   for (auto& of_spec : verdicts) std::ranges::move(of_spec, std::back_inserter(flat));
@@ -157,8 +168,8 @@ Manifest wanted_matrix(const ProveSettings& settings) {
     throw UsageError("--matrix names a list of specializations; KERNEL names one: give one of them");
   Manifest matrix = settings.matrix.empty() ? kernel_matrix() : read_manifest(settings.matrix);
   if (!settings.words.empty()) matrix.specs = {typed_spec(settings.words)};
-  if (!settings.archs.empty()) matrix.archs = typed_archs(settings.archs);
-  if (matrix.archs.empty()) throw UsageError(fmt::format("{} names no archs: give --arch", settings.matrix));
+  matrix.archs =
+      wanted_archs(settings.archs, matrix, settings.matrix.empty() ? "kernels/matrix.json" : settings.matrix);
   return matrix;
 }
 

@@ -159,8 +159,8 @@ constexpr std::string_view kExamples =
     R"(librt run --example batch.safetensors
   librt run batch.safetensors -o out.safetensors --device virtual
 
-Tensors; a batch of requests, of which request b owns the pages
-kv_indices[kv_indptr[b]] .. kv_indices[kv_indptr[b + 1] - 1]:
+Tensors; a batch of requests, of which request b owns the pages )"
+    R"(kv_indices[kv_indptr[b]] .. kv_indices[kv_indptr[b + 1] - 1]:
 
   gqa_decode   shape                                       type
   q            [batch, qo_heads, head_dim]                 BF16 or F16
@@ -187,11 +187,11 @@ Metadata, all of them texts:
   mask         causal or none; alike for one query token, as is causal=true
   window_left, logits_soft_cap   -1 and 0: neither windows nor caps are built
 
-What else would change the result (sinks, biases, masks, scales, block tables
-...) is refused by name, and any other name ignored with a note.
+What else would change the result (sinks, biases, masks, scales, block tables ...) is )"
+    R"(refused by name, and any other name ignored with a note.
 
-The output: out [batch, heads, head_dim or 512], of q's type, and lse
-[batch, heads], F32, natural log. A request without pages gets 0 and -inf.)";
+The output: out [batch, heads, head_dim or 512], of q's type, and lse [batch, heads], F32, )"
+    R"(natural log. A request without pages gets 0 and -inf.)";
 
 }  // namespace
 

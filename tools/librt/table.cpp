@@ -12,6 +12,8 @@ namespace {
 constexpr std::size_t kGap = 2;
 constexpr std::size_t kMostInCell = 4096;
 constexpr std::size_t kUsefulWidth = 24;  // a cell that is cut below this tells little: other columns leave first
+constexpr std::size_t kLeastWidth = 12;   // below this nothing can be read: one cell a line instead
+constexpr std::size_t kNarrow = 16;       // a line of this is not indented
 
 struct Place {
   std::size_t index;  // among the columns
@@ -24,7 +26,12 @@ std::size_t total(const std::vector<Place>& places) {
                          [](std::size_t sum, const Place& place) { return sum + place.width; });
 }
 
-/// The widest of those that `may` give a column each until all fit.
+struct Layout {
+  std::vector<Place> places;
+  bool stacked = false;  // the cells of a row are below each other
+};
+
+/// The widest of those that `may` give a column each until all fit, or none is wider than `least`.
 template <class May>
 void shrink(std::vector<Place>& places, std::size_t width, std::size_t least, const May& may) {
   while (total(places) > width) {
@@ -37,7 +44,7 @@ void shrink(std::vector<Place>& places, std::size_t width, std::size_t least, co
   }
 }
 
-std::vector<Place> placed(const std::vector<Column>& columns, const Rows& rows, std::size_t width) {
+Layout placed(const std::vector<Column>& columns, const Rows& rows, std::size_t width) {
   std::vector<Place> places;
   for (std::size_t i = 0; i < columns.size(); ++i) {
     std::size_t widest = width_of(columns[i].heading);
@@ -46,13 +53,12 @@ std::vector<Place> placed(const std::vector<Column>& columns, const Rows& rows, 
     }
     places.push_back({i, widest});
   }
-  if (width == 0) return places;
+  if (width == 0) return {places};
   const auto gives = [&](const Place& place) { return columns[place.index].fit != Fit::whole; };
-  const auto any = [](const Place&) { return true; };
   for (;;) {
     std::vector<Place> fitting = places;
     shrink(fitting, width, kUsefulWidth, gives);
-    if (total(fitting) <= width) return fitting;
+    if (total(fitting) <= width) return {fitting};
     const auto leaves = [&](const Place& place) { return columns[place.index].leaves; };
     auto first = places.end();
     for (auto place = places.begin(); place != places.end(); ++place) {
@@ -61,10 +67,8 @@ std::vector<Place> placed(const std::vector<Column>& columns, const Rows& rows, 
     if (first == places.end()) break;
     places.erase(first);
   }
-  shrink(places, width, 1, gives);
-  shrink(places, width, 1, any);
-  while (total(places) > width && places.size() > 1) places.pop_back();
-  return places;
+  shrink(places, width, kLeastWidth, gives);
+  return {places, total(places) > width};
 }
 
 std::vector<std::string> lines_of(const Cell& cell, Fit fit, std::size_t width) {
@@ -97,6 +101,23 @@ void append_row(std::string& text, const std::vector<Cell>& row, const std::vect
   }
 }
 
+/// The first cell begins the row; the others stand below it, each with its heading.
+void append_stacked(std::string& text, const std::vector<Cell>& row, const std::vector<Column>& columns,
+                    const std::vector<Place>& places, std::size_t width, bool colour) {
+  const std::size_t first = row.empty() ? 0 : row.front().text.find_first_not_of(' ');
+  const std::size_t below = width < kNarrow ? 0 : kGap + (first == std::string::npos ? 0 : first);
+  for (const Place& place : places) {
+    if (place.index >= row.size() || row[place.index].text.empty()) continue;
+    const bool begins = place.index == 0;
+    const std::string& heading = columns[place.index].heading;
+    const std::string label = begins || heading.empty() ? "" : heading + ": ";
+    const std::size_t indent = begins ? 0 : below;
+    for (const std::string& line : wrapped(label + row[place.index].text, width - indent)) {
+      text += std::string(indent, ' ') + styled(row[place.index].style, line, colour) + '\n';
+    }
+  }
+}
+
 }  // namespace
 
 std::string table(const std::vector<Column>& columns, const Rows& cells, std::size_t width, bool colour) {
@@ -104,8 +125,12 @@ std::string table(const std::vector<Column>& columns, const Rows& cells, std::si
   for (auto& row : rows) {
     for (Cell& cell : row) cell.text = util::shown(cell.text, kMostInCell);
   }
-  const std::vector<Place> places = placed(columns, rows, width);
+  const auto [places, stacked] = placed(columns, rows, width);
   std::string text;
+  if (stacked) {
+    for (const auto& row : rows) append_stacked(text, row, columns, places, width, colour);
+    return text;
+  }
   std::vector<Cell> headings;
   for (const Column& column : columns) headings.emplace_back(column.heading, Style::heading);
   const bool headed = std::ranges::any_of(columns, [](const Column& column) { return !column.heading.empty(); });

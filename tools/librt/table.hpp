@@ -34,7 +34,8 @@ struct Cell {
 
 using Rows = std::vector<std::vector<Cell>>;
 
-/// Columns two blanks apart. Cells are util::shown(); a heading row is there if a column has a heading.
+/// Columns two blanks apart; where they would be too narrow to read, one cell a line, below the first of its row. Cells
+/// are util::shown(); a heading row is there if a column has a heading.
 /// @param width 0 = no bound
 std::string table(const std::vector<Column>& columns, const Rows& rows, std::size_t width, bool colour);
 

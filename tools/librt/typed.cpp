@@ -3,6 +3,8 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include "src/api/specialize.hpp"
+
 namespace librt::tool {
 
 Spec typed_spec(const std::vector<std::string>& words) {
@@ -15,7 +17,9 @@ Spec typed_spec(const std::vector<std::string>& words) {
 
 Arch typed_arch(const std::string& text) {
   try {
-    return parse_arch(text);
+    const Arch arch = parse_arch(text);
+    api::require_tensor_cores(arch);
+    return arch;
   } catch (const Error& error) {
     throw UsageError(error.what());
   }
@@ -25,6 +29,21 @@ std::vector<Arch> typed_archs(const std::vector<std::string>& texts) {
   std::vector<Arch> archs;
   for (const std::string& text : texts) archs.push_back(typed_arch(text));
   return archs;
+}
+
+std::vector<Arch> wanted_archs(const std::vector<std::string>& texts, const Manifest& manifest, std::string_view name) {
+  if (!texts.empty()) return typed_archs(texts);
+  if (manifest.archs.empty()) {
+    throw UsageError(fmt::format("the manifest {} names no archs: give --arch, e.g. --arch sm_90a", name));
+  }
+  for (const Arch& arch : manifest.archs) {
+    try {
+      api::require_tensor_cores(arch);
+    } catch (const Error& error) {
+      throw Error(ErrorCode::invalid_argument, fmt::format("{}: archs: {}", name, error.what()));
+    }
+  }
+  return manifest.archs;
 }
 
 }  // namespace librt::tool

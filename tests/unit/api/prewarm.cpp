@@ -117,14 +117,15 @@ TEST_CASE("What fails does not stop what does not", "[prewarm]") {
 
 TEST_CASE("A prewarm that cannot keep what it compiles says so", "[prewarm]") {
   const TempDir dir;
-  std::ofstream(dir / "file") << "in the way";
-  const PrewarmReport unwritten = Runtime(options_in(dir / "file")).prewarm(kSpecs, kPtx, {.threads = 2});
+  Options tiny = options_in(dir / "tiny");
+  tiny.cache_max_bytes = 1;
+  const PrewarmReport unwritten = Runtime(tiny).prewarm(kSpecs, kPtx, {.threads = 2});
   CHECK_FALSE(unwritten.complete());
   CHECK(unwritten.compiled == 0);
   REQUIRE(unwritten.failed.size() == 3);
   for (const PrewarmFailure& failure : unwritten.failed) {
     CHECK(failure.code == ErrorCode::io);
-    CHECK_THAT(failure.error, Catch::Contains("could not be written to " + dir.path() + "/file"));
+    CHECK_THAT(failure.error, Catch::Contains("could not be written to " + dir.path() + "/tiny"));
   }
 
   Options small = options_in(dir / "small");
@@ -151,6 +152,16 @@ TEST_CASE("A prewarm that cannot begin throws", "[prewarm]") {
   CHECK(code([](Options&) {}, {}) == ErrorCode::invalid_argument);
   CHECK(code([](Options& options) { options.cache_mode = CacheMode::ro; }, kPtx) == ErrorCode::invalid_argument);
   CHECK(code([](Options& options) { options.nvrtc = "/nonexistent/libnvrtc.so"; }, kPtx) == ErrorCode::no_nvrtc);
+  std::ofstream(dir / "file") << "in the way";
+  for (const std::string& place : {dir / "file", dir / "file/below", std::string("/proc/librt")}) {
+    Runtime runtime(options_in(place));
+    const auto thrown = thrown_by([&] { runtime.prewarm(kSpecs, kPtx); });
+    CAPTURE(place);
+    REQUIRE(thrown);
+    CHECK(thrown->code == ErrorCode::invalid_argument);
+    CHECK_THAT(thrown->what, Catch::Contains(place + " cannot be filled"));
+    CHECK(runtime.stats().compiled == 0);
+  }
   Runtime runtime(options_in(dir / "stopped"));
   const auto stop = [](std::size_t, std::size_t, const PrewarmProgram&) { throw std::runtime_error("enough"); };
   CHECK_THROWS_WITH(runtime.prewarm(kSpecs, kPtx, {.threads = 1, .progress = stop}), "enough");
