@@ -2,6 +2,8 @@
 
 #include <librt/error.hpp>
 
+#include <pthread.h>
+
 #include <atomic>
 #include <chrono>
 #include <cstdlib>
@@ -34,6 +36,13 @@ util::PerProcess<Gate>& gate() {
 
 thread_local int calls_of_this_thread = 0;
 
+std::atomic<int> under_way{0};  // beside the Gate, for a fork's child, which cannot lock its parent's
+std::atomic<bool> forked_in_a_call{false};
+
+[[maybe_unused]] const int asks_at_fork = ::pthread_atfork(nullptr, nullptr, [] {
+  if (under_way.exchange(0) != 0) forked_in_a_call = true;
+});
+
 /// Until `is_done`, but not for ever.
 template <class IsDone>
 void wait_until(const IsDone& is_done) noexcept {
@@ -63,12 +72,19 @@ struct EndOfThread {
 NvrtcCall::NvrtcCall(Kind kind) : kind_(kind) {
   const auto entered = gate().lock();
   if (entered->closed) throw Error(ErrorCode::compile_failed, "the process is exiting: nothing is compiled any more");
+  if (forked_in_a_call) {
+    throw Error(ErrorCode::compile_failed,
+                "this process was forked while another thread was in NVRTC, which cannot be used in it: fork before "
+                "that or afterwards, exec, or prewarm the cache");
+  }
+  ++under_way;
   ++(kind_ == Kind::load ? entered->loads : entered->compiles);
   ++calls_of_this_thread;
 }
 
 NvrtcCall::~NvrtcCall() {
   const auto left = gate().lock();
+  --under_way;
   --(kind_ == Kind::load ? left->loads : left->compiles);
   if (kind_ == Kind::compile) left->has_compiled = true;
   --calls_of_this_thread;
@@ -90,5 +106,12 @@ void wait_for_load_at_exit() noexcept {
   static thread_local const EndOfThread end;
   static_cast<void>(end);
 }
+
+namespace {
+
+// For the thread that loads librt, which is the one that returns from main where librt is linked.
+[[maybe_unused]] const bool main_waits = (wait_for_load_at_exit(), true);
+
+}  // namespace
 
 }  // namespace librt::jit

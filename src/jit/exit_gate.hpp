@@ -5,7 +5,8 @@
 
 namespace librt::jit {
 
-/// A call of NVRTC's, for its life. Throws Error(compile_failed) once the process exits.
+/// A call of NVRTC's, for its life. Throws Error(compile_failed) once the process exits, and in a process that was
+/// forked while such a call was under way: what NVRTC had locked then stays locked in it.
 class NvrtcCall {
  public:
   enum class Kind { compile, load };
