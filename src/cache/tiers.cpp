@@ -68,6 +68,7 @@ Fetched Tiers::fetch(const Request& request, const Make& make) {
     return make_and_publish(request, make);
   }
 
+  const util::HeldMessages messages;  // until the lock is gone
   const LockResult held = own_->lock(request.key, options_.lock_timeout);
   if (held.waited.count() > 0) {
     statistics_->add(Counter::lock_waits);
@@ -107,6 +108,7 @@ Entry Tiers::make_counted(const Make& make) {
 
 void Tiers::publish(const Request& request, const Entry& entry) {
   if (!own_ || options_.mode != CacheMode::rw) return;
+  const util::HeldMessages messages;  // until the collector's lock is gone
   const PublishResult published = own_->publish(request.key, entry);
   if (!published) statistics_->add(Counter::publish_failed);
   statistics_->add(Counter::evicted, published.evicted);

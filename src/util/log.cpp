@@ -1,5 +1,8 @@
 #include "src/util/log.hpp"
 
+// Newer versions keep a map for each thread, whose destructor would run at exit.
+#define SPDLOG_NO_TLS 1
+#include <pthread.h>
 #include <spdlog/logger.h>
 #include <spdlog/sinks/stdout_sinks.h>
 
@@ -65,6 +68,17 @@ Sink stderr_sink() {
   };
 }
 
+thread_local HeldMessages* held = nullptr;
+
+/// A thread that is cancelled in the caller's function could not be unwound over ours.
+struct CancellationDisabled {
+  CancellationDisabled() noexcept { ::pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &before); }
+  ~CancellationDisabled() { ::pthread_setcancelstate(before, nullptr); }
+  CancellationDisabled(const CancellationDisabled&) = delete;
+  CancellationDisabled& operator=(const CancellationDisabled&) = delete;
+  int before = 0;
+};
+
 }  // namespace
 
 Log::Log(Sink sink, LogLevel level)
@@ -73,9 +87,21 @@ Log::Log(Sink sink, LogLevel level)
 void Log::operator()(LogLevel level, std::string_view message) const noexcept {
   if (!enabled(level)) return;
   try {
-    (*sink_)(level, message);
+    if (held != nullptr) {
+      held->messages_.push_back({*this, level, std::string(message)});
+    } else {
+      const CancellationDisabled disabled;
+      (*sink_)(level, message);
+    }
   } catch (...) {  // NOLINT(bugprone-empty-catch): a log line never fails a request
   }
+}
+
+HeldMessages::HeldMessages() noexcept : outer_(std::exchange(held, this)) {}
+
+HeldMessages::~HeldMessages() {
+  held = outer_;
+  for (const Message& message : messages_) message.log(message.level, message.text);
 }
 
 }  // namespace librt::util

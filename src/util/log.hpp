@@ -5,7 +5,9 @@
 
 #include <functional>
 #include <memory>
+#include <string>
 #include <string_view>
+#include <vector>
 
 namespace librt::util {
 
@@ -19,8 +21,29 @@ class Log {
   bool enabled(LogLevel level) const noexcept { return level >= level_; }
 
  private:
+  friend class HeldMessages;
   std::shared_ptr<const std::function<void(LogLevel, std::string_view)>> sink_;
   LogLevel level_;
+};
+
+/// For its life the messages of this thread, of every Log, wait; its end passes them on in their order. It lives longer
+/// than a lock of files: what a message is passed to may ask for something that needs the same lock.
+class HeldMessages {
+ public:
+  HeldMessages() noexcept;
+  ~HeldMessages();
+  HeldMessages(const HeldMessages&) = delete;
+  HeldMessages& operator=(const HeldMessages&) = delete;
+
+ private:
+  friend class Log;
+  struct Message {
+    Log log;
+    LogLevel level;
+    std::string text;
+  };
+  std::vector<Message> messages_;
+  HeldMessages* outer_;
 };
 
 }  // namespace librt::util

@@ -2,7 +2,10 @@
 #include <librt/librt.hpp>
 
 #include <catch2/catch.hpp>
+#include <pthread.h>
+#include <unistd.h>
 
+#include <atomic>
 #include <stdexcept>
 #include <string>
 #include <vector>
@@ -109,6 +112,52 @@ TEST_CASE("A log callback that asks for the kernel that is being made is told so
     CHECK(caller.refused()[0].find("gqa_decode dtype=bf16") == 0);
     CHECK(caller.refused()[0].find("would wait for ever") != std::string::npos);
   }
+}
+
+TEST_CASE("A thread that is cancelled in a log callback ends after it", "[callbacks]") {
+  static std::atomic<bool> went_on;
+  went_on = false;
+  pthread_t thread{};
+  REQUIRE(::pthread_create(
+              &thread, nullptr,
+              [](void*) -> void* {
+                Options options;
+                options.device = "virtual";
+                options.cache_mode = CacheMode::off;
+                options.log_level = LogLevel::debug;
+                options.log = [](LogLevel, std::string_view) {
+                  if (went_on) return;
+                  ::pthread_cancel(::pthread_self());
+                  ::usleep(1);  // where a thread is cancelled
+                  went_on = true;
+                };
+                Runtime(options).explain(kSpec, kPtx);
+                ::pthread_testcancel();
+                return nullptr;
+              },
+              nullptr) == 0);
+  void* result = nullptr;
+  REQUIRE(::pthread_join(thread, &result) == 0);
+  CHECK(went_on);
+  CHECK(result == PTHREAD_CANCELED);
+}
+
+TEST_CASE("No lock of the cache is held while a log callback runs", "[callbacks]") {
+  const TempDir dir;
+  std::uint64_t waits = 0;
+  Caller caller(dir, [&](Runtime&) {
+    Options options;
+    options.cache_dir = dir.path();
+    options.lock_timeout_ms = 100;
+    options.log = [](LogLevel, std::string_view) {};
+    Runtime other(options);
+    other.compile(kSpec, kPtx);
+    waits += other.stats().lock_waits + other.stats().lock_degraded;
+  });
+  caller.options().log_level = LogLevel::info;  // what is said of a compile, not before it
+  caller.run([](Runtime& rt) { rt.compile(kSpec, kPtx); });
+  CHECK(caller.served() > 0);
+  CHECK(waits == 0);
 }
 
 TEST_CASE("What is said of a kernels directory and of a record is said without a lock", "[callbacks]") {
