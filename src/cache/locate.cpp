@@ -43,6 +43,11 @@ Location default_below(const std::string& name, const std::string& base, const c
 }  // namespace
 
 void require_absolute(std::string_view name, std::string_view path) {
+  // The system would take what stands before a NUL, which is another directory.
+  if (const std::size_t at = path.find('\0'); at != path.npos) {
+    throw Error(ErrorCode::invalid_argument,
+                fmt::format("{} has a NUL behind \"{}\"; no path has one", name, path.substr(0, at)));
+  }
   if (path.starts_with('/')) return;
   throw Error(ErrorCode::invalid_argument,
               fmt::format("{}={} is not allowed; allowed: an absolute path{}", name, path,

@@ -214,7 +214,7 @@ NvrtcIdentity identify_nvrtc(const std::string& requested) {
                   fmt::format("asked for by Options::nvrtc or LIBRT_NVRTC, so nothing else is tried; {}", kHelp));
     }
   }
-  std::vector<std::string> searched;
+  std::vector<std::string> searched, unusable;
   for (const SearchPlace& place : nvrtc_search_places()) {
     for (const char* name : {"libnvrtc.so.13", "libnvrtc.so.12"}) {
       const fs::path candidate = place.directory / name;
@@ -225,13 +225,18 @@ NvrtcIdentity identify_nvrtc(const std::string& requested) {
         identity.origin = place.origin;
         return identity;
       } catch (const Error& reason) {
-        searched.push_back(reason.what());
+        if (std::ranges::find(unusable, reason.what()) == unusable.end()) unusable.emplace_back(reason.what());
       }
     }
     searched.push_back(fmt::format("{} ({})", place.directory.string(), place.origin));
   }
-  throw Error(ErrorCode::no_nvrtc, fmt::format("no libnvrtc.so.13 or libnvrtc.so.12 was found: {}", kHelp),
-              fmt::format("searched:\n  {}", fmt::join(searched, "\n  ")));
+  const std::string places = fmt::format("searched:\n  {}", fmt::join(searched, "\n  "));
+  if (unusable.empty()) {
+    throw Error(ErrorCode::no_nvrtc, fmt::format("no libnvrtc.so.13 or libnvrtc.so.12 was found: {}", kHelp), places);
+  }
+  // Nothing to install, perhaps: no file may be opened any more, or there is no memory.
+  throw Error(ErrorCode::no_nvrtc, fmt::format("no libnvrtc that is here can be used: {}", fmt::join(unusable, "; ")),
+              fmt::format("where it is not whole, {}\n{}", kHelp, places));
 }
 
 }  // namespace librt::jit

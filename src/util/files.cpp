@@ -12,7 +12,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstdint>
-#include <cstdlib>
+#include <filesystem>
 #include <memory>
 #include <string_view>
 #include <system_error>
@@ -47,10 +47,16 @@ Container read_whole(const std::string& path, std::size_t max_bytes) {
   return contents;
 }
 
-/// Where a rename has to go so that symbolic links on the way stay.
+/// Where a rename has to go so that symbolic links stay, also one to a file that is not there yet.
 std::string resolve_links(const std::string& path) {
-  const std::unique_ptr<char, decltype(&std::free)> resolved(::realpath(path.c_str(), nullptr), &std::free);
-  return resolved ? std::string(resolved.get()) : path;
+  constexpr int kMostLinks = 40;  // the kernel's bound
+  std::filesystem::path at(path);
+  std::error_code error;
+  for (int links = 0; std::filesystem::is_symlink(at, error); ++links) {
+    if (links == kMostLinks) fail("write", path, error_text(ELOOP));
+    at = at.parent_path() / std::filesystem::read_symlink(at, error);
+  }
+  return at.string();
 }
 
 void write_in_place(const std::string& path, std::span<const std::byte> bytes) {
@@ -78,7 +84,7 @@ class Replacement {
     in_place_ = exists && !S_ISREG(replaced_.st_mode);  // renaming over a device would replace the device
     if (in_place_) return;
     replaces_ = exists;
-    target_ = exists ? resolve_links(path) : path;
+    target_ = resolve_links(path);
     temporary_ = fmt::format("{}.{}", target_, temporary_name());
     fd_ = UniqueFd(::open(temporary_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0666));
     if (!fd_) fail("write", path, error_text(errno));

@@ -1,4 +1,6 @@
+#include <librt/cache.hpp>
 #include <librt/options.hpp>
+#include <librt/runtime.hpp>
 
 #include <catch2/catch.hpp>
 
@@ -41,6 +43,21 @@ TEST_CASE("The bound of a launch on the virtual device takes its value from the 
   REQUIRE(thrown);
   CHECK(thrown->what ==
         "LIBRT_VIRTUAL_INSTRUCTION_LIMIT=much is not allowed; allowed: a number with or without K, M, G; 0 = no bound");
+}
+
+TEST_CASE("A path with a NUL in it is refused by the name of its option, not cut") {
+  const std::string wrong("/etc/hosts\0x", 12);
+  Options kernels, nvrtc, record, own, read_only;
+  kernels.kernels_dir = nvrtc.nvrtc = record.record = own.cache_dir = wrong;
+  read_only.cache_read_only = {"/tmp", wrong};
+  for (const Options& options : {kernels, nvrtc, record, own, read_only}) {
+    const auto thrown = test::thrown_by([&] { Runtime{options}; });
+    REQUIRE(thrown);
+    CHECK(thrown->code == ErrorCode::invalid_argument);
+    CHECK_THAT(thrown->what, Catch::EndsWith(" has a NUL behind \"/etc/hosts\"; no path has one"));
+  }
+  CHECK(test::thrown_by([&] { cache_list(own); }));
+  CHECK(test::thrown_by([&] { cache_list(read_only); }));
 }
 
 TEST_CASE("A log level that does not exist is refused by name") {

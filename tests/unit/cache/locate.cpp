@@ -43,6 +43,19 @@ TEST_CASE("a directory that is not absolute is refused in words", "[cache][locat
   }
 }
 
+TEST_CASE("a directory with a NUL in it is refused, not cut", "[cache][locate]") {
+  for (const std::string& wrong : {std::string("/tmp/nul\0abc", 12), std::string("\0/tmp", 5)}) {
+    try {
+      cache::locate(wrong);
+      FAIL("located");
+    } catch (const Error& error) {
+      CHECK(error.code() == ErrorCode::invalid_argument);
+      CHECK(error.what() ==
+            "cache_dir has a NUL behind \"" + wrong.substr(0, wrong.find('\0')) + "\"; no path has one");
+    }
+  }
+}
+
 TEST_CASE("nothing is located in the home of another user", "[cache][locate]") {
   if (::geteuid() != 0) {
     WARN("skipped: only root can make a home of another user");

@@ -1,5 +1,6 @@
 #include "src/jit/nvrtc_identity.hpp"
 
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -11,6 +12,7 @@
 #include "src/jit/nvrtc_search.hpp"
 #include "src/util/files.hpp"
 #include "src/util/hash.hpp"
+#include "tests/support/in_child.hpp"
 #include "tests/support/scoped_env.hpp"
 #include "tests/unit/jit/jit_support.hpp"
 
@@ -188,6 +190,25 @@ TEST_CASE("The search passes over files that are no NVRTC", "[jit]") {
   const librt::test::ScopedEnv cuda_home("CUDA_HOME", home.path().c_str());
   const librt::test::ScopedEnv libraries("LD_LIBRARY_PATH", loader.path().c_str());
   CHECK(identify_nvrtc("").build_id == "03");
+}
+
+TEST_CASE("What keeps an NVRTC that is here from being read is said, once, and not that there is none", "[jit]") {
+  const NoHints none;
+  const FileTree home;
+  const FileTree other;
+  const std::string path = home.write("lib64/libnvrtc.so.13", library("\x01"));
+  std::filesystem::create_symlink(path, other.path() + "/libnvrtc.so.13");
+  const librt::test::ScopedEnv cuda_home("CUDA_HOME", home.path().c_str());
+  const librt::test::ScopedEnv libraries("LD_LIBRARY_PATH", other.path().c_str());
+  CHECK(librt::test::in_child([&] {
+          const rlimit no_files{0, 0};
+          ::setrlimit(RLIMIT_NOFILE, &no_files);
+          const std::string what = error_of([] { identify_nvrtc(""); }).what();
+          const std::string reason = std::filesystem::canonical(path).string() + ": Too many open files";
+          const std::size_t at = what.find(reason);
+          if (!what.starts_with("no libnvrtc that is here can be used: ") || at == what.npos) return what;
+          return what.find(reason, at + 1) == what.npos ? "" : "twice: " + what;
+        }) == "");
 }
 
 TEST_CASE("A requested NVRTC that cannot be used is an error with its reason", "[jit]") {

@@ -82,6 +82,23 @@ TEST_CASE("write_file keeps the mode of the file and the link to it", "[util][fi
   CHECK((status.st_mode & 07777) == 0640);
 }
 
+TEST_CASE("write_file makes the file that a link names, and refuses links in a circle", "[util][files]") {
+  const test::TempDir directory;
+  fs::create_directory(directory / "below");
+  fs::create_symlink("below/second", directory / "first");
+  fs::create_symlink(directory / "target", directory / "below/second");
+  util::require_writable(directory / "first");
+  CHECK_FALSE(fs::exists(directory / "target"));
+  util::write_file(directory / "first", bytes_of("new"));
+  CHECK(fs::is_symlink(directory / "first"));
+  CHECK(fs::is_symlink(directory / "below/second"));
+  CHECK(util::read_text_file(directory / "target", 10) == "new");
+  fs::create_symlink("there", directory / "here");
+  fs::create_symlink("here", directory / "there");
+  CHECK_THAT(io_error([&] { util::write_file(directory / "here", bytes_of("x")); }), Catch::Contains("ymbolic links"));
+  CHECK(fs::is_symlink(directory / "here"));
+}
+
 TEST_CASE("write_file writes into a device instead of replacing it", "[util][files]") {
   util::write_file("/dev/null", bytes_of("x"));
   CHECK(fs::is_character_file("/dev/null"));
