@@ -34,7 +34,8 @@ constexpr std::array<std::string_view, 7> kMetadata = {"kernel", "sm_scale",    
 enum class Neutral {
   none,         ///< no value
   one,          ///< 1, or "none"
-  off,          ///< false, 0 and below, or "none"
+  off,          ///< false, 0 or "none"
+  no_bound,     ///< the same, and what is below 0
   no_window,    ///< below 0, alone or as the left one of a pair
   flag,         ///< true and false
   sm_scale,     ///< what sm_scale is
@@ -60,9 +61,9 @@ constexpr std::array kFeatures = {
     Feature{"a request attends to all of its tokens: windows are not supported (-1 = none)", Neutral::no_window,
             "window_left window window_size left_window_size sliding_window sliding_window_size local_window "
             "local_window_size attention_window attention_window_size"},
-    Feature{"a request attends to all of its tokens: windows and chunks are not supported", Neutral::off,
+    Feature{"a request attends to all of its tokens: windows and chunks are not supported", Neutral::no_bound,
             "window_right attention_chunk attention_chunk_size chunk_attention_size use_sliding_window"},
-    Feature{"scores are not capped: soft caps are not supported (0 = none)", Neutral::off,
+    Feature{"scores are not capped: soft caps are not supported (0 = none)", Neutral::no_bound,
             "logits_soft_cap logits_softcap logit_soft_cap logit_softcap logits_cap logit_cap soft_cap softcap "
             "attn_softcap attn_logit_softcapping attn_logit_softcap attn_logits_soft_cap attention_logit_cap "
             "xai_temperature_len attn_temperature attn_temperature_tuning"},
@@ -135,14 +136,16 @@ bool is_no_window(std::string_view text) {
 
 bool is_neutral(Neutral neutral, const std::string& text, const Safetensors& file) {
   const auto number = number_in(text);
-  const std::string word = plain(text);
+  const std::string word = text.find_first_of("./") == text.npos ? plain(text) : std::string();
   switch (neutral) {
     case Neutral::none:
       return false;
     case Neutral::one:
       return word == "none" || (number && *number == 1);
     case Neutral::off:
-      return word == "none" || word == "false" || (number && *number <= 0);
+    case Neutral::no_bound:
+      return word == "none" || word == "false" ||
+             (number && (*number == 0 || (*number < 0 && neutral == Neutral::no_bound)));
     case Neutral::no_window:
       return is_no_window(text);
     case Neutral::flag:
