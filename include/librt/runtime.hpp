@@ -38,11 +38,15 @@ struct DeviceInfo {
 /// Making one touches neither a GPU nor NVRTC: the device is opened by the first call that needs it, NVRTC by the first
 /// miss. Movable; all const-free members below are thread safe and may run side by side. Kernels and Buffers may
 /// outlive it. Each Runtime has one device; several for different GPUs may live in one process.
-/// fork: in a child, a Runtime whose GPU was opened before the fork throws no_device, since the CUDA driver does not
-/// survive a fork, and what the parent made may only be destroyed, which touches no driver. One whose GPU was not
-/// opened yet works, as do those that have a virtual device. Exit: Runtimes, Kernels and Buffers may be static; what
-/// the driver no longer takes back at the exit of the process is left to its end. exit() while other threads are in a
-/// call is safe: it waits for compiles under way, and those that come after it throw compile_failed.
+/// fork: in a child, a Runtime whose GPU was opened before the fork throws no_device, since the CUDA driver does
+/// not survive a fork, and what the parent made may only be destroyed, which touches no driver. One whose GPU was
+/// not opened yet works, as do those that have a virtual device; but a child that was forked while a thread of its
+/// parent was compiling cannot compile (compile_failed), since what NVRTC had locked stays locked there, and it
+/// should end by _exit() or exec.
+/// Exit: Runtimes, Kernels and Buffers may be static; what the driver no longer takes back at the exit of the
+/// process is left to its end. exit() while other threads are in a call is safe, in main and in a thread that made
+/// a Runtime: it waits for compiles under way, and those that come after it throw compile_failed. Such a thread may
+/// wait at its end for the first compile of another, a second or two.
 /// Stacks: a thread needs 64 KiB of stack to get() from memory or disk and to launch, 256 KiB where NVRTC compiles.
 /// Members of a moved-from Runtime throw Error(invalid_argument); it may be assigned to and destroyed.
 class LIBRT_API Runtime {
@@ -87,8 +91,8 @@ class LIBRT_API Runtime {
   /// GPUs from 9.0 on ask for the code that is specific to them: where `archs` has sm_90, sm_90a is made too. The plain
   /// code of a family's first (sm_120) serves its later GPUs (12.1) too, where nothing is compiled: see get().
   ///
-  /// Nothing is kept in memory. Throws Error: invalid_argument (no archs, no cache directory, a cache_mode other than
-  /// rw), no_nvrtc (of something that is not there yet). Everything else is in the report.
+  /// Nothing is kept in memory. Throws Error: invalid_argument (no archs, no cache directory that can be written to, a
+  /// cache_mode other than rw), no_nvrtc (of something that is not there yet). Everything else is in the report.
   PrewarmReport prewarm(std::span<const Spec> specs, std::span<const Arch> archs, const PrewarmOptions& options = {});
 
   /// Whether compile() would find it on disk; if not, the nearest entry and what differs. Loads and compiles

@@ -13,6 +13,7 @@
 #include "src/api/boundary.hpp"
 #include "src/api/cache_words.hpp"
 #include "src/api/entry_codec.hpp"
+#include "src/cache/directory.hpp"
 #include "src/cache/statistics.hpp"
 #include "src/cache/store.hpp"
 #include "src/jit/binary_info.hpp"
@@ -41,7 +42,13 @@ std::optional<cache::Store> store_to_change(const Options& options) {
   if (options.cache_mode != CacheMode::rw) {
     throw Error(ErrorCode::invalid_argument, "cache_mode lets nothing on disk be changed; allowed for this: rw");
   }
-  return own_store(options);
+  auto store = own_store(options);
+  if (store) {
+    const cache::DirectoryResult objects = cache::open_objects(store->root(), cache::IfAbsent::report, store->access());
+    const auto* const problem = std::get_if<cache::Problem>(&objects);
+    if (problem != nullptr && problem->kind != cache::Trouble::absent) throw Error(ErrorCode::io, problem->reason);
+  }
+  return store;
 }
 
 /// All that a Runtime asks, in its order.

@@ -98,8 +98,7 @@ void check_together(const detail::KernelImpl& kernel, const detail::PlanImpl& pl
                       {.kv_indptr = args.kv_indptr,
                        .kv_indices = args.kv_indices,
                        .kv_last_page_len = args.kv_last_page_len,
-                       .num_pages = pages[0].tensor.num_pages,
-                       .page_size = pages[0].page_size});
+                       .num_pages = pages[0].tensor.num_pages});
 }
 
 template <class T>

@@ -14,7 +14,6 @@ struct PageTable {
   const std::int32_t* kv_indices;
   const std::int32_t* kv_last_page_len;
   std::int64_t num_pages;
-  int page_size;
 };
 
 /// Looks at the ids that the kernel will read: of the pages that the plan covers, those that the request has now and

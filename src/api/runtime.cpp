@@ -61,7 +61,13 @@ Loaded compile_and_load(api::CompileService& compiler, device::Device& device,
       return {got.artifact, device.load(*got.artifact)};
     } catch (const device::RefusedCode& error) {
       refused.push_back(got.artifact);
-      std::optional<api::Got> other = compiler.other_than(refused, choices[got.choice], error.maybe_damaged());
+      std::optional<api::Got> other;
+      try {
+        other = compiler.other_than(refused, choices[got.choice], error.maybe_damaged());
+      } catch (const Error& second) {  // the driver's own reason is the one to tell
+        compiler.log()(LogLevel::warn,
+                       fmt::format("nothing in place of entry {}: {}", got.artifact->key, second.what()));
+      }
       if (!other) throw;
       compiler.log()(LogLevel::warn,
                      fmt::format("entry {} is not used, {} in its place: {}", got.artifact->key,

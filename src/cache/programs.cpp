@@ -92,11 +92,10 @@ std::vector<util::Digest> marked_keys(const Directory& format, const util::Diges
   return keys;
 }
 
-std::size_t sweep_programs(const Directory& format) {
+void sweep_programs(const Directory& format) {
   const DirectoryResult programs = open_below(format, kProgramsDirectory, IfAbsent::report);
   const auto* opened = std::get_if<Directory>(&programs);
-  if (opened == nullptr) return 0;
-  std::size_t removed = 0;
+  if (opened == nullptr) return;
   for (const std::string& shard_name : list(*opened)) {
     if (!is_shard_name(shard_name)) continue;
     const DirectoryResult shard = open_below(*opened, shard_name, IfAbsent::report);
@@ -105,10 +104,9 @@ std::size_t sweep_programs(const Directory& format) {
     for (const std::string& name : list(*directory)) {
       const auto key = key_in(name);
       if (!key || has_entry(format, *key)) continue;
-      if (directory->io().unlink(directory->fd.get(), name.c_str()) == 0) ++removed;
+      directory->io().unlink(directory->fd.get(), name.c_str());
     }
   }
-  return removed;
 }
 
 }  // namespace librt::cache

@@ -29,7 +29,7 @@ std::optional<std::string> mark_program(const Directory& format, const util::Dig
 /// The keys that are marked, sorted. A key may be that of no entry.
 std::vector<util::Digest> marked_keys(const Directory& format, const util::Digest& program);
 
-/// Removes the marks whose entries are gone. Returns how many.
-std::size_t sweep_programs(const Directory& format);
+/// Removes the marks whose entries are gone.
+void sweep_programs(const Directory& format);
 
 }  // namespace librt::cache

@@ -80,6 +80,8 @@ TEST_CASE("Whom a Runtime trusts, the cache's functions trust", "[cache][options
   CHECK(cache_verify(own).at(0).finding == CacheFinding::untrusted);
   CHECK_THAT(thrown_by([&] { cache_clear(own); })->what, Contains("can be written by others"));
   CHECK_THAT(thrown_by([&] { cache_collect({}, own); })->what, Contains("can be written by others"));
+  CHECK_THAT(thrown_by([&] { cache_remove(key, own); })->what, Contains("can be written by others"));
+  CHECK_THAT(thrown_by([&] { cache_repair(own); })->what, Contains("can be written by others"));
   CHECK(cache_clear(options) == 1);
 }
 

@@ -83,6 +83,7 @@ TEST_CASE("Another NVRTC than the one that filled a cache serves from it in mode
   serving.nvrtc = dir / "libnvrtc.so.13.7";
   serving.cache_mode = CacheMode::rw;
   CHECK(Runtime(serving).get(kSpec).artifact().origin == Origin::disk);
+  CHECK(Runtime(serving).compile(kSpec, Arch{80, 0, true}).origin == Origin::disk);
 }
 
 }  // namespace librt
