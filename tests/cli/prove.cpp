@@ -76,6 +76,18 @@ TEST_CASE("cli prove: a kernel that multiplies padding is refuted down to the el
   CHECK_THAT(finding["batch"].get<std::string>(), Catch::Contains("kv_lens ["));
 }
 
+TEST_CASE("cli prove, run: the bound of a launch on the virtual device is the one that was set", "[cli]") {
+  const Tool tool;
+  const std::string batch = tool.file("batch.safetensors");
+  REQUIRE(tool({"run", "--example", batch}).exit_code == 0);
+  for (const std::vector<std::string>& words :
+       {with(kSpec, {"sm_80"}), {"run", batch, "-o", tool.file("out.safetensors"), "--device", "virtual"}}) {
+    const Finished finished = tool(words, {{"LIBRT_VIRTUAL_INSTRUCTION_LIMIT", "64"}});
+    CHECK(finished.exit_code == 1);
+    CHECK_THAT(finished.out + finished.err, Catch::Contains("more than 64 warp instructions"));
+  }
+}
+
 TEST_CASE("cli prove: what it cannot read is a usage error or names the list", "[cli]") {
   CHECK(Tool()({"prove", "gqa_decode", "head_dim=64"}).exit_code == 2);
   CHECK(Tool()({"prove", "--arch", "sm_12345x"}).exit_code == 2);

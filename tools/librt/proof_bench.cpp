@@ -90,7 +90,8 @@ ProofBench::ProofBench(const ProofArtifacts& artifacts) : machine_(std::make_uni
       [machine = machine_.get()](const ptx::Module& module, ptx::Memory&, std::string_view entry,
                                  std::span<const std::byte> params, const ptx::LaunchOptions& options) {
         machine->launch(module, entry, params, options);
-      });
+      },
+      artifacts.instruction_limit != 0 ? artifacts.instruction_limit : std::numeric_limits<std::uint64_t>::max());
   machine_->decode = machine_->device->load(*artifacts.decode);
   machine_->merge = machine_->device->load(*artifacts.merge);
 }

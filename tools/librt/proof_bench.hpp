@@ -47,6 +47,7 @@ struct ProofRun {
 struct ProofArtifacts {
   std::shared_ptr<const Artifact> decode;
   std::shared_ptr<const Artifact> merge;
+  std::uint64_t instruction_limit;  ///< Options::virtual_instruction_limit: warp instructions of a launch; 0 = no bound
 };
 
 /// One specialization on a machine of its own. Not thread safe; different ones may run side by side.

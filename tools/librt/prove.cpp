@@ -58,7 +58,8 @@ std::shared_ptr<const Artifact> with_text(const Artifact& artifact, std::string 
 ProofArtifacts compile_with_lines(const Options& options, const Spec& spec, const ProofArtifacts& plain) {
   const Arch& arch = plain.decode->arch;
   return {with_text(*plain.decode, api::ptx_with_lines(options, api::specialize(spec, arch), *plain.decode)),
-          with_text(*plain.merge, api::ptx_with_lines(options, api::specialize_merge(spec, arch), *plain.merge))};
+          with_text(*plain.merge, api::ptx_with_lines(options, api::specialize_merge(spec, arch), *plain.merge)),
+          plain.instruction_limit};
 }
 
 std::vector<Verdict> prove_spec(Runtime& runtime, const Spec& spec, const std::vector<Arch>& archs,
@@ -68,7 +69,8 @@ std::vector<Verdict> prove_spec(Runtime& runtime, const Spec& spec, const std::v
   std::size_t done = 0;                       // runs of the architectures before
   for (const Arch& arch : archs) {
     const ProofArtifacts artifacts{std::make_shared<const Artifact>(runtime.compile(spec, arch)),
-                                   std::make_shared<const Artifact>(runtime.compile_merge(spec, arch))};
+                                   std::make_shared<const Artifact>(runtime.compile_merge(spec, arch)),
+                                   runtime.options().virtual_instruction_limit};
     const std::string text = executed_part(*artifacts.decode) + executed_part(*artifacts.merge);
     const auto [known, is_new] = proven.try_emplace(text, verdicts.size());
     if (is_new) {

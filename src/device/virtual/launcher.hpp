@@ -21,6 +21,7 @@ using Launcher = std::function<void(const ptx::Module& module, ptx::Memory& memo
 
 /// As open_virtual_device(arch, threads). The caller may look into `memory` between the calls of the device.
 std::shared_ptr<Device> open_virtual_device(const Arch& arch, unsigned threads, std::shared_ptr<ptx::Memory> memory,
-                                            Launcher launcher);
+                                            Launcher launcher,
+                                            std::uint64_t most_warp_instructions = std::uint64_t{1} << 40);
 
 }  // namespace librt::device

@@ -207,9 +207,9 @@ std::shared_ptr<Device> open_virtual_device(const Arch& arch, unsigned threads, 
 }
 
 std::shared_ptr<Device> open_virtual_device(const Arch& arch, unsigned threads, std::shared_ptr<ptx::Memory> memory,
-                                            Launcher launcher) {
-  return std::make_shared<virtual_device::VirtualDevice>(arch, threads, ptx::LaunchOptions{}.max_warp_instructions,
-                                                         std::move(memory), std::move(launcher));
+                                            Launcher launcher, std::uint64_t most_warp_instructions) {
+  return std::make_shared<virtual_device::VirtualDevice>(arch, threads, most_warp_instructions, std::move(memory),
+                                                         std::move(launcher));
 }
 
 }  // namespace librt::device
