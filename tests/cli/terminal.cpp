@@ -16,6 +16,7 @@
 
 using namespace librt::tool;
 using Catch::Contains;
+using librt::test::can_make_terminal;
 using librt::test::drawn_lines;
 using librt::test::run_in_terminal;
 using librt::test::Shown;
@@ -61,6 +62,7 @@ bool steers(const std::string& text) {
 }  // namespace
 
 TEST_CASE("cli terminal: no line is wider than the terminal", "[cli]") {
+  if (!can_make_terminal()) return;
   const Tool& tool = filled();
   const std::string key = tool({"cache", "ls", "--json"}).json()["entries"][0]["key"];
   const Words wrong = {"compile", "attention", "head_dim=64", "--arch", "sm_80"};
@@ -82,6 +84,7 @@ TEST_CASE("cli terminal: no line is wider than the terminal", "[cli]") {
 }
 
 TEST_CASE("cli terminal: a table is whole in a pipe, and shortened on a terminal", "[cli]") {
+  if (!can_make_terminal()) return;
   const Tool& tool = filled();
   const auto piped = tool({"cache", "ls"});
   const std::string spec = "dtype=f16 head_dim=128 kv_dtype=f16 page_size=16";
@@ -93,6 +96,7 @@ TEST_CASE("cli terminal: a table is whole in a pipe, and shortened on a terminal
 }
 
 TEST_CASE("cli terminal: colour is for terminals that want it", "[cli]") {
+  if (!can_make_terminal()) return;
   const Tool& tool = filled();
   const Words list = {"cache", "ls"};
   CHECK_THAT(run_in_terminal(tool, list, 80).text, Contains("\x1b[1mKEY\x1b[0m"));
@@ -104,6 +108,7 @@ TEST_CASE("cli terminal: colour is for terminals that want it", "[cli]") {
 }
 
 TEST_CASE("cli terminal: long work shows how far it is, in any width, and nothing in a pipe", "[cli]") {
+  if (!can_make_terminal()) return;
   const std::string manifest_text =
       R"({"archs": ["compute_80"], "specs": ["gqa_decode dtype=f16 num_qo_heads=8 num_kv_heads=2 head_dim=64 page_size=16"]})";
   for (const unsigned short columns : std::initializer_list<unsigned short>{80, 40, 20}) {
@@ -123,6 +128,7 @@ TEST_CASE("cli terminal: long work shows how far it is, in any width, and nothin
 }
 
 TEST_CASE("cli terminal: doctor is read in any width", "[cli]") {
+  if (!can_make_terminal()) return;
   const Tool& tool = filled();
   for (const unsigned short columns : std::initializer_list<unsigned short>{60, 40, 24}) {
     const Shown shown = run_in_terminal(tool, {"doctor"}, columns, {{"NO_COLOR", "1"}});
@@ -139,6 +145,7 @@ TEST_CASE("cli terminal: doctor is read in any width", "[cli]") {
 }
 
 TEST_CASE("cli terminal: one specialization's proof shows its runs", "[cli]") {
+  if (!can_make_terminal()) return;
   const Words prove = {"prove",       "gqa_decode", "dtype=bf16", "num_qo_heads=4", "num_kv_heads=2", "head_dim=64",
                        "page_size=4", "--batches",  "4",          "--arch",         "sm_80"};
   Words json = prove;
@@ -173,6 +180,7 @@ TEST_CASE("progress: a line fits any width, and says how long it still takes", "
 }
 
 TEST_CASE("progress: a bar follows the terminal's width and leaves no thread", "[cli]") {
+  if (!can_make_terminal()) return;
   const auto threads = [] {
     return std::distance(std::filesystem::directory_iterator("/proc/self/task"), std::filesystem::directory_iterator{});
   };

@@ -1,5 +1,6 @@
 #include "tests/cli/terminal_session.hpp"
 
+#include <catch2/catch.hpp>
 #include <pty.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -8,6 +9,15 @@
 #include <stdexcept>
 
 namespace librt::test {
+
+bool can_make_terminal() {
+  int terminal = -1, tty = -1;
+  const bool can = ::openpty(&terminal, &tty, nullptr, nullptr, nullptr) == 0;
+  if (!can) WARN("skipped: no terminal can be made here (is /dev/pts mounted?)");
+  ::close(terminal);
+  ::close(tty);
+  return can;
+}
 
 Shown run_in_terminal(const Tool& tool, const std::vector<std::string>& words, unsigned short columns,
                       Variables variables) {

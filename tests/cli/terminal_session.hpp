@@ -14,6 +14,9 @@ struct Shown {
   std::string text;    // all that the terminal was sent
 };
 
+/// Whether tests on a terminal can run here; if not, this says so.
+bool can_make_terminal();
+
 /// Runs the tool to its end with stdout and stderr on a terminal of `columns`; TERM is xterm unless `variables` say
 /// otherwise.
 Shown run_in_terminal(const Tool& tool, const std::vector<std::string>& words, unsigned short columns,
