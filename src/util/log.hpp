@@ -21,7 +21,6 @@ class Log {
   bool enabled(LogLevel level) const noexcept { return level >= level_; }
 
  private:
-  friend class HeldMessages;
   std::shared_ptr<const std::function<void(LogLevel, std::string_view)>> sink_;
   LogLevel level_;
 };
