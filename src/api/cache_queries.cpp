@@ -44,9 +44,8 @@ std::optional<cache::Store> store_to_change(const Options& options) {
   }
   auto store = own_store(options);
   if (store) {
-    const cache::DirectoryResult objects = cache::open_objects(store->root(), cache::IfAbsent::report, store->access());
-    const auto* const problem = std::get_if<cache::Problem>(&objects);
-    if (problem != nullptr && problem->kind != cache::Trouble::absent) throw Error(ErrorCode::io, problem->reason);
+    const auto problem = cache::store_refusal(store->root(), store->access());
+    if (problem) throw Error(ErrorCode::io, problem->reason);
   }
   return store;
 }
@@ -231,8 +230,8 @@ CacheCollected cache_collect(const CacheCollectOptions& what, const Options& opt
   cache::Collected collected = store->collect(how);
   if (!collected.done) throw Error(ErrorCode::io, fmt::format("nothing was collected: {}", collected.problem));
   if (!collected.problem.empty()) {
-    throw Error(ErrorCode::io,
-                fmt::format("{} entries were removed; {}", collected.removed_entries, collected.problem));
+    throw Error(ErrorCode::io, fmt::format("{} entries {} removed; {}", collected.removed_entries,
+                                           what.dry_run ? "would be" : "were", collected.problem));
   }
   return {.entries = collected.entries,
           .bytes = collected.bytes,

@@ -197,6 +197,18 @@ DirectoryResult open_objects(const std::string& root, IfAbsent if_absent, const 
   return open_below(open_format(root, if_absent, access), kObjectsDirectory, if_absent);
 }
 
+std::optional<Problem> store_refusal(const std::string& root, const Access& access) {
+  const DirectoryResult objects = open_objects(root, IfAbsent::report, access);
+  const auto* const problem = std::get_if<Problem>(&objects);
+  if (problem == nullptr || problem->kind == Trouble::absent) return std::nullopt;
+  return *problem;
+}
+
+void note_refusal(const DirectoryResult& directory, std::string& problem) {
+  const auto* const refused = std::get_if<Problem>(&directory);
+  if (refused != nullptr && refused->kind != Trouble::absent && problem.empty()) problem = refused->reason;
+}
+
 std::vector<std::string> list(const Directory& directory) {
   std::vector<std::string> names;
   // A descriptor of its own: closedir closes it, and a shared one would share the position in the directory.

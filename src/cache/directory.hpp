@@ -84,6 +84,12 @@ DirectoryResult open_format(const std::string& root, IfAbsent if_absent, const A
 /// The root's v1/objects.
 DirectoryResult open_objects(const std::string& root, IfAbsent if_absent, const Access& access = {});
 
+/// What keeps a store in this root from being used. Nothing where it may be, or where there is none yet.
+std::optional<Problem> store_refusal(const std::string& root, const Access& access);
+
+/// Adds what keeps a directory that is there from being used, unless `problem` says something already.
+void note_refusal(const DirectoryResult& directory, std::string& problem);
+
 /// The names in a directory but for "." and "..", sorted. Empty if it cannot be read.
 std::vector<std::string> list(const Directory& directory);
 

@@ -46,17 +46,20 @@ struct Inventory {
   std::vector<Directory> shards;
   std::vector<Candidate> entries;
   std::uint64_t bytes = 0;
+  std::string problem;  // of the first directory that may not be used, so that its entries are not among these
 };
 
 /// Regular files with an entry's name; their contents do not matter here.
 Inventory take_inventory(const std::string& root, const Access& access) {
   Inventory inventory;
   DirectoryResult objects = open_objects(root, IfAbsent::report, access);
+  note_refusal(objects, inventory.problem);
   const auto* directory = std::get_if<Directory>(&objects);
   if (directory == nullptr) return inventory;
   for (const std::string& shard_name : list(*directory)) {
     if (!is_shard_name(shard_name)) continue;
     DirectoryResult opened = open_below(*directory, shard_name, IfAbsent::report);
+    note_refusal(opened, inventory.problem);
     auto* shard = std::get_if<Directory>(&opened);
     if (shard == nullptr) continue;
     const std::size_t before = inventory.entries.size();
@@ -208,6 +211,7 @@ Collected collect_in(const std::string& root, const Access& access, const Collec
   Inventory inventory = take_inventory(root, access);
   result.entries = inventory.entries.size();
   result.bytes = inventory.bytes;
+  result.problem = inventory.problem;
   clamp_future(inventory, now, options.dry_run);
   Trim(inventory, options, now, result).run();
   if (!options.dry_run) sweep_programs(std::get<Directory>(format));

@@ -174,16 +174,19 @@ Removed Store::clear() {
     return removed;
   }
   const DirectoryResult temporaries = open_below(format, kTemporaryDirectory, IfAbsent::report);
+  note_refusal(temporaries, removed.problem);
   if (const auto* directory = std::get_if<Directory>(&temporaries)) {
     remove_files(*directory, is_temporary_name, removed);
     removed.entries = 0;
   }
   const DirectoryResult objects = open_below(format, kObjectsDirectory, IfAbsent::report);
+  note_refusal(objects, removed.problem);
   if (!std::holds_alternative<Directory>(objects)) return removed;
   for (const std::string& shard_name : list(std::get<Directory>(objects))) {
     if (!is_shard_name(shard_name)) continue;
     // The shards stay: another process may be about to rename into one.
     const DirectoryResult shard = open_below(std::get<Directory>(objects), shard_name, IfAbsent::report);
+    note_refusal(shard, removed.problem);
     if (const auto* directory = std::get_if<Directory>(&shard)) {
       remove_files(
           *directory, [&](const std::string& name) { return key_of(shard_name, name).has_value(); }, removed);

@@ -11,7 +11,6 @@
 #include <cerrno>
 #include <cstdint>
 #include <stdexcept>
-#include <variant>
 
 namespace librt::cache {
 namespace {
@@ -102,9 +101,7 @@ std::string nearest_existing(std::string path) {
 std::string store_problem(const std::string& root, const Access& access) {
   try {
     const std::string existing = nearest_existing(fmt::format("{}/{}/{}", root, kFormatDirectory, kTemporaryDirectory));
-    const DirectoryResult objects = open_objects(root, IfAbsent::report, access);
-    const auto* const problem = std::get_if<Problem>(&objects);
-    if (problem != nullptr && problem->kind != Trouble::absent) return problem->reason;
+    if (const auto problem = store_refusal(root, access)) return problem->reason;
     const Probe found = probe(existing, *access.io);
     if (found.write_problem.empty()) return {};
     return fmt::format("no file can be made in {}: {}", existing, found.write_problem);

@@ -64,7 +64,7 @@ struct CollectOptions {
 
 struct Collected {
   bool done = false;          // false: another process was collecting, or the directory cannot be used
-  std::string problem{};      // why not; or, though it is done, why an entry that should go is still there
+  std::string problem{};      // why not; or, though it is done, why an entry is still there or was not looked at
   std::uint64_t entries = 0;  // before
   std::uint64_t bytes = 0;
   std::uint64_t removed_entries = 0;
@@ -85,7 +85,7 @@ struct PublishResult {
 /// What clear() and repair() did.
 struct Removed {
   std::size_t entries = 0;
-  std::string problem{};  // why a file that should go is still there, of the first such; empty if none is
+  std::string problem{};  // why a file that should go is still there or was not looked at, of the first such
 };
 
 /// Thread safe, and safe against any number of other processes on the same directory. Never throws for a disk problem.

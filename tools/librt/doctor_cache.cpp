@@ -6,7 +6,6 @@
 #include <cstring>
 #include <stdexcept>
 #include <utility>
-#include <variant>
 
 #include "src/api/cache_words.hpp"
 #include "src/cache/probe.hpp"
@@ -22,9 +21,7 @@ constexpr const char* kOwnDirectory =
 
 /// Throws what makes a store leave this directory alone.
 void require_trust(const std::string& root, const cache::Access& access) {
-  const cache::DirectoryResult objects = cache::open_objects(root, cache::IfAbsent::report, access);
-  const auto* const problem = std::get_if<cache::Problem>(&objects);
-  if (problem != nullptr && problem->kind != cache::Trouble::absent) throw std::runtime_error(problem->reason);
+  if (const auto problem = cache::store_refusal(root, access)) throw std::runtime_error(problem->reason);
 }
 
 std::string describe(const std::string& root, const Options& options) {

@@ -85,6 +85,26 @@ TEST_CASE("Whom a Runtime trusts, the cache's functions trust", "[cache][options
   CHECK(cache_clear(options) == 1);
 }
 
+TEST_CASE("A shard that others may write is not passed over in silence", "[cache][options]") {
+  const TempDir dir;
+  const Options options = options_in(dir.path());
+  const std::string key = Runtime(options).compile_merge(kSpec, kPtx).key;
+  REQUIRE(cache_collect({.max_bytes = 1, .dry_run = true}, options).removed_entries == 1);
+  const fs::path shard = dir.path() + "/v1/objects/" + key.substr(0, 2);
+  fs::permissions(shard, fs::perms::all);
+  const auto says_so = [&](const auto& call) {
+    const auto thrown = thrown_by(call);
+    REQUIRE(thrown);
+    CHECK(thrown->code == ErrorCode::io);
+    CHECK_THAT(thrown->what, Contains(shard.string() + " can be written by others"));
+  };
+  says_so([&] { cache_clear(options); });
+  says_so([&] { cache_collect({.max_bytes = 1}, options); });
+  says_so([&] { cache_collect({.max_bytes = 1, .dry_run = true}, options); });
+  fs::permissions(shard, fs::perms::owner_all);
+  CHECK(cache_clear(options) == 1);
+}
+
 TEST_CASE("What looks at a cache looks at its read-only directories too, and nothing changes them",
           "[cache][options]") {
   const TempDir dir;
