@@ -2,12 +2,15 @@
 #include <librt/librt.hpp>
 
 #include <catch2/catch.hpp>
+#include <sys/inotify.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <filesystem>
 #include <string>
 #include <vector>
 
+#include "src/util/files.hpp"
 #include "tests/support/temp_dir.hpp"
 #include "tests/unit/api/errors.hpp"
 
@@ -28,6 +31,25 @@ Options options_in(const TempDir& dir, CacheMode mode) {
   options.log = [](LogLevel, std::string_view) {};
   return options;
 }
+
+/// Sees who opens a directory's files, this process too.
+class Openings {
+ public:
+  explicit Openings(const std::string& directory) {
+    if (fd_) ::inotify_add_watch(fd_.get(), directory.c_str(), IN_OPEN);
+  }
+  bool can_see() const { return static_cast<bool>(fd_); }
+  /// Whether there was one since the last call.
+  bool any() const {
+    alignas(inotify_event) char events[4096];
+    bool seen = false;
+    while (::read(fd_.get(), events, sizeof events) > 0) seen = true;
+    return seen;
+  }
+
+ private:
+  util::UniqueFd fd_{::inotify_init1(IN_NONBLOCK | IN_CLOEXEC)};
+};
 
 }  // namespace
 
@@ -84,6 +106,38 @@ TEST_CASE("Another NVRTC than the one that filled a cache serves from it in mode
   serving.cache_mode = CacheMode::rw;
   CHECK(Runtime(serving).get(kSpec).artifact().origin == Origin::disk);
   CHECK(Runtime(serving).compile(kSpec, Arch{80, 0, true}).origin == Origin::disk);
+}
+
+TEST_CASE("In mode only nobody looks at an NVRTC", "[no_compiler]") {
+  const TempDir dir;
+  const Arch arch{80, 0, true};
+  REQUIRE(Runtime(options_in(dir, CacheMode::rw)).prewarm(std::vector{kSpec}, std::vector{arch}).complete());
+  std::filesystem::create_directory(dir / "nvrtc");
+  Options serving = options_in(dir, CacheMode::only);
+  serving.nvrtc = dir / "nvrtc/libnvrtc.so.13.0";
+  std::filesystem::copy(LIBRT_FAKE_NVRTC_DIR "/13.0/libnvrtc.so.13.0", serving.nvrtc);
+  const Openings openings(dir / "nvrtc");
+  if (!openings.can_see()) {
+    WARN("skipped: no inotify here");
+    return;
+  }
+  Runtime runtime(serving);
+  CHECK(runtime.get(kSpec).artifact().origin == Origin::disk);
+  CHECK(Runtime(serving).compile(kSpec, arch).origin == Origin::disk);
+  CHECK(runtime.explain(kSpec, arch).cached);
+  CHECK_FALSE(runtime.explain(kOther, arch).cached);
+  CHECK_FALSE(openings.any());
+  for (const auto& error :
+       {thrown_by([&] { runtime.get(kOther); }), thrown_by([&] { runtime.compile(kOther, arch); })}) {
+    REQUIRE(error);
+    CHECK(error->code == ErrorCode::not_cached);
+    CHECK_THAT(error->what, !Catch::Contains("compiler"));
+  }
+  CHECK_FALSE(openings.any());
+  // Whoever looks is seen.
+  serving.cache_mode = CacheMode::ro;
+  (void)Runtime(serving).explain(kSpec, arch);
+  CHECK(openings.any());
 }
 
 }  // namespace librt
