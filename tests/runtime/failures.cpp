@@ -9,9 +9,12 @@
 #include <string>
 #include <vector>
 
+#include "src/api/entry_codec.hpp"
+#include "src/cache/store.hpp"
 #include "src/util/files.hpp"
 #include "src/util/hash.hpp"
 #include "tests/runtime/fixture.hpp"
+#include "tests/support/scoped_env.hpp"
 #include "tests/support/temp_dir.hpp"
 
 namespace librt::test {
@@ -231,6 +234,61 @@ TEST_CASE("sound code from disk that the driver refuses: its error, and the entr
   }
   CHECK(entries_in(cache.path()) == before);
   CHECK(outstanding() == kNothing);
+}
+
+TEST_CASE("code that was compiled just now and that the driver refuses is not compiled again", "[runtime][failures]") {
+  const TempDir cache;
+  reset_fake();
+  fake_cuda::fail("cuLibraryLoadData", kInvalidImage);
+  Runtime runtime(cuda_options("cuda:0", cache.path()));
+  for (int attempt = 0; attempt < 2; ++attempt) {
+    CHECK_THAT(error_of_flow(runtime), Catch::StartsWith("driver: ") && Catch::Contains("it may be damaged"));
+    CHECK(runtime.stats().compiled == 1);
+  }
+}
+
+namespace {
+
+/// The entry that `options` ask for, with the code of `artifact`: as if their compiler, the stand-in 13.0, had made it.
+void put_entry(const Options& options, const Artifact& artifact) {
+  const CacheExplanation wanted = Runtime(options).explain(kGqa, artifact.arch);
+  const cache::Entry entry{.key_document = wanted.key_document,
+                           .meta = api::write_meta({.kernel = artifact.kernel,
+                                                    .entry = artifact.entry,
+                                                    .target = to_string(artifact.arch),
+                                                    .nvrtc = "13.0",
+                                                    .log = {},
+                                                    .librt_version = {},
+                                                    .block_threads = artifact.block_threads,
+                                                    .shared_bytes = artifact.shared_bytes}),
+                           .cubin = artifact.cubin,
+                           .ptx = artifact.ptx,
+                           .source = artifact.source};
+  util::Digest key{};
+  REQUIRE(util::from_hex(wanted.key, key));
+  REQUIRE(cache::Store(options.cache_dir, util::Log(options.log, LogLevel::warn), {}).publish(key, entry));
+}
+
+}  // namespace
+
+TEST_CASE("a compile in place of refused code that fails does not hide the driver's reason", "[runtime][failures]") {
+  const TempDir cache;
+  reset_fake();
+  Runtime making(cuda_options());
+  const Artifact sound = making.compile(kGqa, making.device().arch);
+  Options options = cuda_options("cuda:0", cache.path());
+  options.nvrtc = LIBRT_FAKE_NVRTC_DIR "/13.0/libnvrtc.so.13.0";
+  std::string warned;
+  options.log = [&](LogLevel, std::string_view text) { warned.append(text).append("\n"); };
+  put_entry(options, sound);
+
+  const ScopedEnv compiles_nothing("FAKE_NVRTC_FAILS", "1");
+  fake_cuda::fail("cuLibraryLoadData", kInvalidImage);
+  Runtime runtime(options);
+  CHECK_THAT(error_of_flow(runtime), Catch::StartsWith("driver: ") && Catch::Contains("cuLibraryLoadData"));
+  CHECK(runtime.stats().disk_hits == 1);
+  CHECK(runtime.stats().failed == 1);
+  CHECK_THAT(warned, Catch::Contains("nothing in place of entry") && Catch::Contains("an error of the stand-in"));
 }
 
 TEST_CASE("a driver that is older than the compiler: both versions and what helps", "[runtime][failures]") {

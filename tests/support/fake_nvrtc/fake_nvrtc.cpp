@@ -1,7 +1,9 @@
 // A stand-in for libnvrtc: compiles nothing, and gives back the options it was called with as the log, one a line.
-// Where the process has its builtins, as NVRTC looks for them, the last line says so.
+// Where the process has its builtins, as NVRTC looks for them, the last line says so. Where FAKE_NVRTC_FAILS is set, no
+// compile works.
 #include <dlfcn.h>
 
+#include <cstdlib>
 #include <cstring>
 #include <string>
 
@@ -15,6 +17,7 @@ namespace {
 
 #define TEXT_OF(x) #x
 #define NUMBER(x) TEXT_OF(x)
+constexpr auto kCompilationError = static_cast<NvrtcResult>(6);
 constexpr char kPtx[] = ".version 9.0";
 constexpr char kBuiltins[] = "libnvrtc-builtins.so." NUMBER(FAKE_NVRTC_MAJOR) "." NUMBER(FAKE_NVRTC_MINOR);
 
@@ -64,6 +67,7 @@ NvrtcResult nvrtcDestroyProgram(NvrtcProgram* program) {
 }
 
 NvrtcResult nvrtcCompileProgram(NvrtcProgram program, int option_count, const char* const* options) {
+  if (std::getenv("FAKE_NVRTC_FAILS") != nullptr) return kCompilationError;
   for (int i = 0; i < option_count; ++i) log_of(program).append(options[i]).append("\n");
   if (::dlopen(kBuiltins, RTLD_NOW | RTLD_NOLOAD) != nullptr) log_of(program).append("builtins loaded\n");
   return kNvrtcSuccess;
