@@ -92,10 +92,16 @@ TEST_CASE("a key opens one file, and a beginning of one those that begin so", "[
   test::FaultFixture fixture;
   test::FakeCompiler compiler;
   std::vector<std::string> keys;
-  for (int i = 0; i < 20; ++i) {
-    const test::FakeRequest request(i, 100);
+  const auto add = [&](const test::FakeRequest& request) {
     fixture.open()->get(request.request(), compiler.of(request));
     keys.push_back(util::to_hex(request.key));
+  };
+  for (int i = 0; i < 20; ++i) add(test::FakeRequest(i, 100));
+  // And two in the directory of one of these, whatever is there already.
+  const std::string begin = keys[7].substr(0, 2);
+  for (int i = 20; std::ranges::count_if(keys, [&](auto& key) { return key.starts_with(begin); }) < 3; ++i) {
+    const test::FakeRequest request(i, 100);
+    if (util::to_hex(request.key).starts_with(begin)) add(request);
   }
   std::size_t opened = 0;
   fixture.io.on_open = [&](int directory, const char* name, int flags, mode_t mode) {
@@ -112,8 +118,11 @@ TEST_CASE("a key opens one file, and a beginning of one those that begin so", "[
   CHECK(opened == 1);
   CHECK(visited(keys[7].substr(0, 8)) == std::vector<std::string>{keys[7]});
   CHECK(opened == 2);
+  CHECK(visited(begin).size() == 3);
+  CHECK(opened == 5);
   CHECK(visited(std::string(64, '0')).empty());
   CHECK(visited("0000").empty());
+  CHECK(opened <= 6);
 }
 
 TEST_CASE("scan of a root that may not be used says so", "[cache][maintenance]") {
