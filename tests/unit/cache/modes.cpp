@@ -135,6 +135,10 @@ TEST_CASE("differences name the fields of two key documents", "[cache][explain]"
   CHECK(
       lines(R"({"headers":[["a.cuh","1"],["b.cuh","2"]]})", R"({"headers":[["a.cuh","1"],["b.cuh","3"],["c","4"]]})") ==
       "headers[b.cuh]: 2 | 3\nheaders[c]: none | 4\n");
+  // Of rows with one name the last counts, on either side.
+  CHECK(lines(R"({"headers":[["a","1"],["b","2"]]})", R"({"headers":[["a","9"],["b","2"],["a","1"]]})").empty());
+  CHECK(lines(R"({"headers":[["c","1"],["c","2"]]})", R"({"headers":[["d","1"],["d","2"]]})") ==
+        "headers[c]: 2 | none\nheaders[d]: none | 2\n");
   CHECK(lines(R"({"options":["-a","-b"]})", R"({"options":["-a","-c"]})") == "options: -b | -c\n");
   CHECK(lines(R"({"options":["-a","-b"]})", R"({"options":["-b","-a"]})") ==
         "options: [\"-a\",\"-b\"] | [\"-b\",\"-a\"]\n");
