@@ -128,7 +128,7 @@ std::optional<Nearest> nearest_entry(std::span<const Store* const> stores, std::
                                      Search search) {
   const bool any_compiler = util::compiler_in(key_document).empty();
   std::optional<Nearest> nearest;
-  SearchBound bound;
+  SearchBound bound(stores.empty() ? system_io() : *stores.front()->access().io);
   bool goes_on = true;
   for (const Store* store : stores) {
     if (!goes_on) break;

@@ -54,6 +54,11 @@ std::int64_t IoOps::now() {
   return std::time(nullptr);
 }
 
+std::chrono::milliseconds IoOps::clock() {
+  using namespace std::chrono;
+  return duration_cast<milliseconds>(steady_clock::now().time_since_epoch());
+}
+
 void IoOps::sleep(std::chrono::milliseconds duration) {
   std::this_thread::sleep_for(duration);
 }

@@ -28,6 +28,8 @@ class IoOps {
 
   /// Seconds since 1970.
   virtual std::int64_t now();
+  /// What tells how long something took: never goes back, begins anywhere.
+  virtual std::chrono::milliseconds clock();
   /// While another process holds a lock.
   virtual void sleep(std::chrono::milliseconds duration);
 };

@@ -4,6 +4,8 @@
 #include <chrono>
 #include <cstddef>
 
+#include "src/cache/io_ops.hpp"
+
 namespace librt::cache {
 
 /// Many entries take long and a slow disk takes long; a few are always looked at.
@@ -13,15 +15,17 @@ class SearchBound {
   static constexpr std::size_t kAtMost = 512;
   static constexpr std::chrono::milliseconds kTime{100};
 
+  explicit SearchBound(IoOps& io) : io_(io) {}
+
   /// After each entry: whether there is to be another.
   bool goes_on() {
     ++seen_;
-    return seen_ < kAtLeast || (seen_ < kAtMost && std::chrono::steady_clock::now() - begin_ < kTime);
+    return seen_ < kAtLeast || (seen_ < kAtMost && io_.clock() - begin_ < kTime);
   }
-  std::size_t seen() const { return seen_; }
 
  private:
-  std::chrono::steady_clock::time_point begin_ = std::chrono::steady_clock::now();
+  IoOps& io_;
+  std::chrono::milliseconds begin_ = io_.clock();
   std::size_t seen_ = 0;
 };
 

@@ -76,7 +76,7 @@ class Store::Unmarked {
     const auto keys = keys_.lock();
     if (!*keys) {
       keys->emplace();
-      SearchBound bound;
+      SearchBound bound(*store.access().io);
       store.visit_while([&](const StoredFile& file, const Place*) {
         util::Digest key;
         if (file.entry && util::from_hex(file.key, key)) (*keys)->emplace(program_of(file.entry->key_document), key);

@@ -32,6 +32,7 @@ struct IoHooks : cache::IoOps {
   std::function<int(int, const char*)> on_unlink;
   std::function<int(int, struct stat*)> on_fstat;
   std::function<int(int, int)> on_flock;
+  std::function<std::chrono::milliseconds()> on_clock;
   std::function<void(std::chrono::milliseconds)> on_sleep;
 
   int open(int directory, const char* name, int flags, mode_t mode) override {
@@ -53,6 +54,7 @@ struct IoHooks : cache::IoOps {
   }
   int fstat(int fd, struct stat* status) override { return on_fstat ? on_fstat(fd, status) : real.fstat(fd, status); }
   int flock(int fd, int operation) override { return on_flock ? on_flock(fd, operation) : real.flock(fd, operation); }
+  std::chrono::milliseconds clock() override { return on_clock ? on_clock() : real.clock(); }
   void sleep(std::chrono::milliseconds duration) override { on_sleep ? on_sleep(duration) : real.sleep(duration); }
 };
 

@@ -157,6 +157,24 @@ TEST_CASE_METHOD(ProgramsFixture, "an entry without a mark is found by a search,
   CHECK(compiler.calls == 1);
 }
 
+TEST_CASE_METHOD(ProgramsFixture, "a search without marks is bounded, and one for all programs", "[cache][programs]") {
+  constexpr int kEntries = 40;
+  static_assert(kEntries > static_cast<int>(cache::SearchBound::kAtLeast));
+  for (int number = 100; number < 100 + kEntries; ++number) fill(compiled_by("13.0", number));
+  fs::remove_all(root + "/v1/programs");
+  std::size_t entries_read = 0;
+  io.on_open = [&](int parent, const char* name, int flags, mode_t mode) {
+    entries_read += std::string_view(name).ends_with(".rtk") ? 1 : 0;
+    return io.real.open(parent, name, flags, mode);
+  };
+  io.on_clock = [&] { return entries_read * cache::SearchBound::kTime; };  // a very slow disk
+  cache::Store store(root, log(), {}, {.writable = false, .io = &io});
+  CHECK_FALSE(store.find_program(program.key_document).entry);
+  CHECK(entries_read == cache::SearchBound::kAtLeast);
+  CHECK_FALSE(store.find_program(ProgramRequest(2).key_document).entry);
+  CHECK(entries_read == cache::SearchBound::kAtLeast);
+}
+
 TEST_CASE_METHOD(ProgramsFixture, "a mark that cannot be made costs nothing but itself", "[cache][programs]") {
   io.on_open = [&](int parent, const char* name, int flags, mode_t mode) {
     const bool is_mark = (flags & O_CREAT) != 0 && std::string(name).find("-") == 62;
@@ -189,6 +207,10 @@ TEST_CASE_METHOD(FaultFixture, "mode only names the nearest of a bounded number 
   cache::TiersOptions only = options();
   only.mode = CacheMode::only;
   const auto cache = open(only);
+  // At most 512 entries, and none after a tenth of a second, but for the first 32.
+  const auto [milliseconds_each, looked_at] = GENERATE(table<std::size_t, std::size_t>(
+      {{0, cache::SearchBound::kAtMost}, {1, cache::SearchBound::kTime.count()}, {50, cache::SearchBound::kAtLeast}}));
+  io.on_clock = [&, each = milliseconds_each] { return std::chrono::milliseconds(each * entries_read); };
   const FakeRequest unknown(kEntries);
   const auto refusal = [&] {
     entries_read = 0;
@@ -202,10 +224,10 @@ TEST_CASE_METHOD(FaultFixture, "mode only names the nearest of a bounded number 
   const std::string first = refusal();
   CHECK_THAT(first, Contains("the nearest of the entries looked at (`librt cache why` looks at all)") &&
                         Contains("spec.number (wanted 600"));
-  CHECK(entries_read >= cache::SearchBound::kAtLeast);
-  CHECK(entries_read <= cache::SearchBound::kAtMost + 1);
+  CHECK(entries_read >= looked_at);
+  CHECK(entries_read <= looked_at + 1);  // the one that it looked for
   CHECK(refusal() == first);
-  CHECK(entries_read <= 1);  // the one that it looked for
+  CHECK(entries_read <= 1);
 
   entries_read = 0;
   CHECK(cache->tiers().nearest(unknown.key_document)->of_all);
