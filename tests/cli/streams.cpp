@@ -124,3 +124,17 @@ TEST_CASE("cli: a reader of stdout that has seen enough ends the tool quietly", 
   CHECK(exit_code_of(tool, {"--help"}, [] { break_pipe(STDOUT_FILENO); }) == 128 + SIGPIPE);
   CHECK(said(tool).empty());
 }
+
+TEST_CASE("cli: a standard descriptor that was closed is taken before a file of the work can land on it", "[cli]") {
+  const Tool tool;
+  for (const int descriptor : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO}) {
+    CAPTURE(descriptor);
+    const std::string path = fmt::format("/proc/self/fd/{}", descriptor);
+    const bool json = descriptor != STDOUT_FILENO;  // where the answer can be read
+    std::vector<std::string> words{"run", path, "-o", tool.file("out.safetensors")};
+    if (json) words.emplace_back("--json");
+    CHECK(exit_code_of(tool, words, [&] { ::close(descriptor); }) == 1);
+    CHECK_THAT(librt::test::read_text(tool.file(json ? "stdout" : "stderr")),
+               Catch::Contains("cannot read " + path + ": it is not a regular file"));
+  }
+}
