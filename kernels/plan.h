@@ -5,7 +5,7 @@
 // split_pages a request is computed in the same pieces, and to the same bits, in every batch.
 #pragma once
 
-#include "params.h"
+#include "work.h"
 
 namespace librt::plan {
 
@@ -22,20 +22,6 @@ constexpr WorkItem split_item(int request, int num_pages, int split_pages, int i
   const int left = num_pages - begin;
   const bool is_split = num_pages > split_pages;
   return {request, begin, left < split_pages ? num_pages : begin + split_pages, is_split ? first_slot + index : -1};
-}
-
-/// What a block and a merge cost besides the tokens, as the number of tokens that a block reads in that time. These are
-/// estimates from a model of bandwidth and latency, not measurements.
-struct SplitCosts {
-  int per_item;
-  int per_merge;
-};
-
-constexpr SplitCosts gqa_costs() {
-  return {128, 128};
-}
-constexpr SplitCosts mla_costs() {
-  return {320, 64};
 }
 
 /// What the choice of split_pages depends on.

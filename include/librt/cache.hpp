@@ -94,7 +94,7 @@ struct CacheStats : RuntimeStats {
 
 /// One field of a key that differs from that of the nearest entry.
 struct CacheDifference {
-  std::string field{};   ///< "target", "spec.head_dim", "headers[gqa_decode.cuh]", "compiler.build_id"
+  std::string field{};   ///< "target", "spec.head_dim", "headers[device/mask.cuh]", "compiler.build_id"
   std::string wanted{};  ///< "none" where there is no such field
   std::string found{};
 };

@@ -67,7 +67,7 @@ struct LIBRT_API Options {
   /// Environment: LIBRT_LOCK_TIMEOUT_MS.
   unsigned lock_timeout_ms = 60000;
   /// Directory of the kernel sources; empty = the copy built into the library, whatever is installed. One whose
-  /// params.h, plan.h or tiles.h is not the text that librt was compiled with is refused, since host and kernel would
+  /// *.h file is not the text that librt was compiled with is refused, since host and kernel would
   /// disagree, and so is one that somebody else could have written (see SECURITY.md). Environment: LIBRT_KERNELS_DIR.
   std::string kernels_dir{};
   /// "cuda:N", "virtual" (= virtual:sm_80) or "virtual:sm_XX". Environment: LIBRT_DEVICE.

@@ -2,7 +2,7 @@
 #pragma once
 
 #include "device/softmax.cuh"
-#include "params.h"
+#include "work.h"
 
 namespace librt::device {
 

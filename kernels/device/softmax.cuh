@@ -6,7 +6,7 @@
 #pragma once
 
 #include "device/types.cuh"
-#include "params.h"
+#include "work.h"
 
 namespace librt::device {
 

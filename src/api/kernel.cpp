@@ -4,7 +4,7 @@
 #include <algorithm>
 #include <utility>
 
-#include "kernels/tiles.h"
+#include "kernels/shared_memory.h"
 #include "src/api/boundary.hpp"
 #include "src/api/kernel_impl.hpp"
 #include "src/api/plan_impl.hpp"

@@ -11,8 +11,9 @@
 #include <span>
 #include <string_view>
 
-#include "kernels/params.h"
-#include "kernels/tiles.h"
+#include "kernels/gqa_decode/gqa_decode.h"
+#include "kernels/merge_states/merge_states.h"
+#include "kernels/mla_decode/mla_decode.h"
 #include "src/api/boundary.hpp"
 #include "src/api/kernel_impl.hpp"
 #include "src/api/launch_checks.hpp"

@@ -9,7 +9,7 @@
 #include <span>
 #include <vector>
 
-#include "kernels/params.h"
+#include "kernels/work.h"
 
 namespace librt::api {
 namespace {

@@ -10,8 +10,9 @@
 #include <limits>
 #include <utility>
 
-#include "kernels/params.h"
-#include "kernels/tiles.h"
+#include "kernels/gqa_decode/gqa_decode.h"
+#include "kernels/mla_decode/mla_decode.h"
+#include "kernels/work.h"
 #include "src/api/plan_impl.hpp"
 
 namespace librt::api {
@@ -28,7 +29,7 @@ struct Shape {
   int head_dim;  // of the output
   int page_size;
   int blocks_per_item;  // grid.y of the decode kernel
-  plan::SplitCosts costs;
+  SplitCosts costs;
 };
 
 Shape shape_of(const GqaDecodeSpec& spec) {

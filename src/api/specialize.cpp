@@ -7,14 +7,14 @@
 
 #include <string_view>
 
-#include "kernels/tiles.h"
+#include "kernels/gqa_decode/gqa_decode.h"
+#include "kernels/merge_states/merge_states.h"
+#include "kernels/mla_decode/mla_decode.h"
 
 namespace librt::api {
 namespace {
 
 using nlohmann::json;
-
-constexpr int kMergeThreads = 256;  // MergeStatesTraits::kThreads
 
 std::string_view element_type(DType dtype) {
   return dtype == DType::bf16 ? "librt::device::Bf16" : "librt::device::F16";
@@ -116,7 +116,7 @@ Specialized specialize_merge(const Spec& spec, const Arch& arch) {
                       .traits = "MergeStatesTraits",
                       .arguments = fmt::format("{}, {}", element_type(dtype), head_dim),
                       .spec_json = traits.dump()},
-          .block_threads = kMergeThreads,
+          .block_threads = tiles::merge_threads(),
           .shared_bytes = 0};
 }
 

@@ -12,7 +12,7 @@
 namespace librt::cache {
 
 struct Difference {
-  std::string field;   // "target", "spec.head_dim", "headers[gqa_decode.cuh]"
+  std::string field;   // "target", "spec.head_dim", "headers[device/mask.cuh]"
   std::string wanted;  // "none" where there is no such field
   std::string found;
 };

@@ -82,7 +82,7 @@ Program make_program(const Specialization& specialization, const Arch& arch) {
   }
   Program program{.arch = arch,
                   .entry = "librt_" + kernel,
-                  .header = kernel + ".cuh",
+                  .header = fmt::format("{0}/{0}.cuh", kernel),
                   .source = {},
                   .options = {std::string(kArchOption) + to_string(arch)},
                   .spec_json = spec.dump()};

@@ -240,7 +240,9 @@ TEST_CASE("cli prewarm: the built-in manifests are sound and say where their sha
   REQUIRE(list.size() >= 5);
   CHECK(list[0]["name"] == "matrix");
   CHECK(list[0]["specs"] == 46);
-  for (std::size_t i = 1; i < list.size(); ++i) {
+  CHECK(list[1]["path"] == "kernels/gqa_decode/matrix.json");
+  CHECK(list[2]["path"] == "kernels/mla_decode/matrix.json");
+  for (std::size_t i = 3; i < list.size(); ++i) {
     CHECK_THAT(list[i]["source"].get<std::string>(), Catch::StartsWith("config.json of "));
     CHECK(list[i]["specs"].get<int>() > 0);
     CHECK(list[i]["path"] == "kernels/manifests/" + list[i]["name"].get<std::string>() + ".json");

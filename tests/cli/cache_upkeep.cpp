@@ -201,9 +201,9 @@ TEST_CASE("cli cache: variables that are wrong or unknown are named", "[cli]") {
   const Finished kernels = tool(words({"compile"}), {{"LIBRT_KERNELS_DIR", directory / "kernels"}});
   CHECK(kernels.exit_code == 0);
   CHECK_THAT(kernels.err, Catch::Contains("LIBRT_KERNELS_DIR=" + directory / "kernels"));
-  std::filesystem::permissions(directory / "kernels/params.h", std::filesystem::perms::others_write,
+  std::filesystem::permissions(directory / "kernels/work.h", std::filesystem::perms::others_write,
                                std::filesystem::perm_options::add);
   const Finished distrusted = tool(words({"compile"}), {{"LIBRT_KERNELS_DIR", directory / "kernels"}});
   CHECK(distrusted.exit_code != 0);
-  CHECK_THAT(distrusted.err, Catch::Contains("params.h can be written by others"));
+  CHECK_THAT(distrusted.err, Catch::Contains("work.h can be written by others"));
 }

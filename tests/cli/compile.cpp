@@ -97,7 +97,7 @@ TEST_CASE("cli compile: --ptx and --source", "[cli]") {
   const Tool fresh;
   const Finished source = fresh(mla("sm_90a", {"--source"}), {{"LIBRT_NVRTC", "/nonexistent"}});
   CHECK(source.exit_code == 0);
-  CHECK_THAT(source.out, Catch::Contains("#include \"mla_decode.cuh\"") && Catch::Contains("extern \"C\""));
+  CHECK_THAT(source.out, Catch::Contains("#include \"mla_decode/mla_decode.cuh\"") && Catch::Contains("extern \"C\""));
   CHECK(count_lines(source.out) <= 10);
   CHECK(fresh(mla("sm_90a", {"--source", "--json"})).json()["source"] == source.out);
   CHECK(fresh({"cache", "ls", "--json"}).json()["entries"].empty());

@@ -295,7 +295,7 @@ TEST_CASE("cli: nothing of a file, a variable or a word that is typed reaches th
   // A compiler repeats the line that it refuses.
   const std::string kernels = tool.file("kernels");
   librt::test::write_kernels(kernels);
-  librt::test::write_text(kernels + "/gqa_decode.cuh", "#error \x1b[31m\x07\n");
+  librt::test::write_text(kernels + "/gqa_decode/gqa_decode.cuh", "#error \x1b[31m\x07\n");
   const Finished refused = tool({"compile", "gqa_decode", "dtype=f16", "num_qo_heads=8", "num_kv_heads=2",
                                  "head_dim=64", "page_size=16", "--arch", "compute_80"},
                                 {{"LIBRT_KERNELS_DIR", kernels}});

@@ -52,12 +52,12 @@ TEST_CASE("cli prove: a kernel that multiplies padding is refuted down to the el
   const librt::test::TempDir directory;
   const std::string kernels = directory.path() + "/kernels";
   librt::test::write_kernels(kernels);
-  std::ifstream in(kernels + "/gqa_decode.cuh");
+  std::ifstream in(kernels + "/gqa_decode/gqa_decode.cuh");
   std::string text{std::istreambuf_iterator<char>(in), {}};
   const std::string zeroing = "copy16_or_zero(v_tile(stage) + to, v_from, extent.copy_bytes(position));";
   REQUIRE(text.find(zeroing) != std::string::npos);
   text.replace(text.find(zeroing), zeroing.size(), "copy16(v_tile(stage) + to, v_from);");
-  std::ofstream(kernels + "/gqa_decode.cuh") << text;
+  std::ofstream(kernels + "/gqa_decode/gqa_decode.cuh") << text;
 
   const Finished finished = Tool()(with(kSpec, {"sm_80", "--json"}), {{"LIBRT_KERNELS_DIR", kernels}});
   INFO(finished.err << finished.out);
@@ -69,7 +69,7 @@ TEST_CASE("cli prove: a kernel that multiplies padding is refuted down to the el
   const auto& finding = json["results"][0]["findings"][0];
   CHECK(finding["kind"] == "an output");
   CHECK(finding["kernel"] == "librt_gqa_decode");
-  CHECK_THAT(finding["source"].get<std::string>(), Catch::StartsWith("kernels/gqa_decode.cuh:"));
+  CHECK_THAT(finding["source"].get<std::string>(), Catch::StartsWith("kernels/gqa_decode/gqa_decode.cuh:"));
   CHECK_THAT(finding["instruction"].get<std::string>(), Catch::StartsWith("st.global"));
   CHECK_THAT(finding["origin"].get<std::string>(), Catch::StartsWith("v_pages: page "));
   CHECK_THAT(finding["what"].get<std::string>(), Catch::Contains("lane "));

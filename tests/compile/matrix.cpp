@@ -1,4 +1,4 @@
-// The compile matrix: each distinct program that kernels/matrix.json asks for, compiled for real and looked into.
+// The compile matrix: each distinct program that a kernels/*/matrix.json asks for, compiled for real and looked into.
 #include <librt/librt.hpp>
 
 #include <catch2/catch.hpp>
@@ -11,12 +11,14 @@
 #include <string>
 #include <vector>
 
-#include "kernels/tiles.h"
+#include "kernels/gqa_decode/gqa_decode.h"
+#include "kernels/mla_decode/mla_decode.h"
 #include "src/api/entry_codec.hpp"
 #include "src/cache/store.hpp"
 #include "src/jit/binary_info.hpp"
 #include "src/util/for_each_index.hpp"
 #include "src/util/log.hpp"
+#include "tests/support/kernel_folders.hpp"
 
 namespace librt::test {
 namespace {
@@ -40,15 +42,18 @@ int output_dim(const Spec& spec) {
   return std::get<MlaDecodeSpec>(spec).head_dim_ckv;
 }
 
-std::vector<Program> distinct_programs(Runtime& runtime, const Manifest& matrix) {
+std::vector<Program> distinct_programs(Runtime& runtime) {
   std::map<std::string, Program> programs;  // by program text and architecture
-  for (const Arch& arch : matrix.archs) {
-    for (const Spec& spec : matrix.specs) {
-      const std::string target = to_string(arch);
-      programs.emplace(target + runtime.source(spec, arch), Program{spec, arch});
-      const DType dtype = std::visit([](const auto& one) { return one.dtype; }, spec);
-      programs.emplace(fmt::format("{} merge {} {}", target, output_dim(spec), to_string(dtype)),
-                       Program{spec, arch, true});
+  for (const std::string& file : files_of_kernels("matrix.json")) {
+    const Manifest matrix = read_manifest(file);
+    for (const Arch& arch : matrix.archs) {
+      for (const Spec& spec : matrix.specs) {
+        const std::string target = to_string(arch);
+        programs.emplace(target + runtime.source(spec, arch), Program{spec, arch});
+        const DType dtype = std::visit([](const auto& one) { return one.dtype; }, spec);
+        programs.emplace(fmt::format("{} merge {} {}", target, output_dim(spec), to_string(dtype)),
+                         Program{spec, arch, true});
+      }
     }
   }
   std::vector<Program> list;
@@ -87,8 +92,7 @@ std::vector<Outcome> compile_all(std::vector<Program> programs) {
 }
 
 const std::vector<Outcome>& outcomes() {
-  static const std::vector<Outcome> all =
-      compile_all(distinct_programs(runtime(), read_manifest(LIBRT_SOURCE_DIR "/kernels/matrix.json")));
+  static const std::vector<Outcome> all = compile_all(distinct_programs(runtime()));
   return all;
 }
 

@@ -28,7 +28,8 @@ struct Seen {
 
 constexpr std::size_t kSeenFloats = sizeof(Seen) / sizeof(float);
 
-const std::vector<SourceEdit> kGqaProbe{{"gqa_decode.cuh", "take_weights<Traits>(state, weights, logits);", R"(
+const std::vector<SourceEdit> kGqaProbe{
+    {"gqa_decode/gqa_decode.cuh", "take_weights<Traits>(state, weights, logits);", R"(
       take_weights<Traits>(state, weights, logits);
       for (int n = 0; n < 2; ++n) {
         for (int i = 0; i < 4; ++i) {
@@ -50,12 +51,12 @@ const std::vector<SourceEdit> kGqaProbe{{"gqa_decode.cuh", "take_weights<Traits>
       })"}};
 
 const std::vector<SourceEdit> kMlaProbe{
-    {"mla_decode.cuh", "float sm_scale, bool ends_here,",
+    {"mla_decode/mla_decode.cuh", "float sm_scale, bool ends_here,",
      "float sm_scale, bool ends_here, float* probe, int stage, int heads,"},
-    {"mla_decode.cuh", "write_weights<Traits>(state, shared, params.sm_scale, tile == tiles.count - 1,",
+    {"mla_decode/mla_decode.cuh", "write_weights<Traits>(state, shared, params.sm_scale, tile == tiles.count - 1,",
      "write_weights<Traits>(state, shared, params.sm_scale, tile == tiles.count - 1, "
      "params.lse + params.num_heads + first_head * 256 * 4, stage, heads,"},
-    {"mla_decode.cuh",
+    {"mla_decode/mla_decode.cuh",
      "if (threadIdx.x % Traits::kRowLanes == 0) reinterpret_cast<float*>(shared + Traits::kFactorsAt)[row] = factor;",
      R"(
   if (threadIdx.x % Traits::kRowLanes == 0) reinterpret_cast<float*>(shared + Traits::kFactorsAt)[row] = factor;
@@ -143,7 +144,8 @@ TEST_CASE("Padding has the logit -inf before the maximum, the weight 0 in the su
 
 TEST_CASE("The probe sees V rows that are not zeroed", "[masking]") {
   std::vector<SourceEdit> edits = kGqaProbe;
-  edits.push_back({"gqa_decode.cuh", "copy16_or_zero(v_tile(stage) + to, v_from, extent.copy_bytes(position));",
+  edits.push_back({"gqa_decode/gqa_decode.cuh",
+                   "copy16_or_zero(v_tile(stage) + to, v_from, extent.copy_bytes(position));",
                    "copy16(v_tile(stage) + to, v_from);"});
   const Batch batch = fill_padding(make_batch(gqa(4), {.kv_lens = {13}}), Poison::quiet_nan);
   Runtime edited = edited_runtime(std::move(edits));

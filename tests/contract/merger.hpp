@@ -9,7 +9,7 @@
 #include <span>
 #include <vector>
 
-#include "kernels/params.h"
+#include "kernels/merge_states/merge_states.h"
 #include "src/device/device.hpp"
 #include "tests/contract/specs.hpp"
 #include "tests/support/numbers.hpp"

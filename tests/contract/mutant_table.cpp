@@ -11,6 +11,7 @@
 #include "src/util/for_each_index.hpp"
 #include "tests/contract/specs.hpp"
 #include "tests/support/decode.hpp"
+#include "tests/support/kernel_folders.hpp"
 
 namespace librt::test {
 namespace {
@@ -22,7 +23,7 @@ Instrument instrument_named(const std::string& name) {
 }
 
 bool is_part_of(const std::string& file, const std::string& kernel) {
-  return !file.ends_with("_decode.cuh") || file == kernel + "_decode.cuh";
+  return !file.ends_with("_decode.cuh") || file.ends_with('/' + kernel + "_decode.cuh");
 }
 
 void judge_row(Row& row, std::span<const Instrument> instruments) {
@@ -58,14 +59,16 @@ std::string cell(const Row& row, Instrument instrument) {
 }  // namespace
 
 std::vector<Mutant> read_mutants() {
-  std::ifstream file(LIBRT_SOURCE_DIR "/tests/support/mutants.json");
   std::vector<Mutant> mutants;
-  for (const auto& entry : nlohmann::json::parse(file)) {
-    mutants.push_back({.name = entry.at("name"),
-                       .edit = {.file = entry.at("file"), .find = entry.at("find"), .replace = entry.at("replace")},
-                       .batch = entry.at("batch"),
-                       .caught_by = instrument_named(entry.at("caught_by")),
-                       .leaks_padding = entry.value("leaks_padding", false)});
+  for (const std::string& name : files_of_kernels("mutants.json")) {
+    std::ifstream file(name);
+    for (const auto& entry : nlohmann::json::parse(file)) {
+      mutants.push_back({.name = entry.at("name"),
+                         .edit = {.file = entry.at("file"), .find = entry.at("find"), .replace = entry.at("replace")},
+                         .batch = entry.at("batch"),
+                         .caught_by = instrument_named(entry.at("caught_by")),
+                         .leaks_padding = entry.value("leaks_padding", false)});
+    }
   }
   return mutants;
 }

@@ -13,7 +13,7 @@
 
 namespace librt::test {
 
-/// An entry of tests/support/mutants.json.
+/// An entry of a kernels/*/mutants.json.
 struct Mutant {
   std::string name;
   SourceEdit edit;

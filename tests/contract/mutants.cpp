@@ -1,4 +1,4 @@
-// Are the instruments strong enough, and is each of them needed? Each edit of tests/support/mutants.json makes a kernel
+// Are the instruments strong enough, and is each of them needed? Each edit of kernels/*/mutants.json makes a kernel
 // wrong in one way; it runs on the batch that it names under every instrument, and the one that it names must notice.
 // The kernels as they are must pass on every batch. What came out is printed as a table.
 #include <librt/librt.hpp>

@@ -8,7 +8,7 @@
 #include <memory>
 #include <utility>
 
-#include "kernels/params.h"
+#include "kernels/work.h"
 #include "tests/contract/merger.hpp"
 #include "tests/support/logits.hpp"
 

@@ -70,10 +70,10 @@ std::string complaint_of_edit(const Spec& spec, const SourceEdit& edit) {
 }
 
 TEST_CASE("V of padding that is not zeroed is caught, even where it holds zeros", "[taint]") {
-  const SourceEdit gqa_edit{"gqa_decode.cuh",
+  const SourceEdit gqa_edit{"gqa_decode/gqa_decode.cuh",
                             "copy16_or_zero(v_tile(stage) + to, v_from, extent.copy_bytes(position));",
                             "copy16(v_tile(stage) + to, v_from);"};
-  const SourceEdit mla_edit{"mla_decode.cuh",
+  const SourceEdit mla_edit{"mla_decode/mla_decode.cuh",
                             "copy16_or_zero(to + row * Traits::kPitch + offset, from, extent.copy_bytes(position));",
                             "copy16(to + row * Traits::kPitch + offset, from);"};
   CHECK(complaint_of_edit(gqa(4), gqa_edit).find("padding reaches out of request 0") == 0);

@@ -5,8 +5,9 @@
 #include <algorithm>
 #include <bit>
 
-#include "kernels/params.h"
-#include "kernels/tiles.h"
+#include "kernels/gqa_decode/gqa_decode.h"
+#include "kernels/merge_states/merge_states.h"
+#include "kernels/mla_decode/mla_decode.h"
 
 namespace librt::test {
 namespace {

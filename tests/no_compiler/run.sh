@@ -24,8 +24,8 @@ problem=$("${enter[@]}" "$root" /user 2>&1 >/dev/null) || {
 }
 # Kernel sources of another version, where a library might look for them: they must not be.
 for kernels in /usr/local/share/librt/kernels /usr/share/librt/kernels; do
-  mkdir -p "$root$kernels"
-  echo '#error "the installed kernels were used"' >"$root$kernels/gqa_decode.cuh"
+  mkdir -p "$root$kernels/gqa_decode"
+  echo '#error "the installed kernels were used"' >"$root$kernels/gqa_decode/gqa_decode.cuh"
 done
 
 LIBRT_CACHE_DIR=$root/cache LIBRT_CACHE_MODE=rw "$user" fill || fail "the cache was not filled"

@@ -3,7 +3,9 @@
 
 #include <librt/librt.hpp>
 
-#include "kernels/params.h"
+#include "kernels/gqa_decode/gqa_decode.h"
+#include "kernels/merge_states/merge_states.h"
+#include "kernels/mla_decode/mla_decode.h"
 #include "tests/support/batch.hpp"
 #include "tests/support/decode.hpp"
 #include "tests/support/fake_cuda/fake_cuda.hpp"

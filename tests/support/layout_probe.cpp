@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
+#include <filesystem>
 #include <fstream>
 #include <span>
 #include <stdexcept>
@@ -179,7 +180,8 @@ struct Params {
 
 Artifact compile_probe(const Arch& arch, const std::string& nvrtc) {
   const TempDir directory;
-  if (!(std::ofstream(directory / "layout_probe.cuh") << kProbe).flush())
+  std::filesystem::create_directory(directory / "layout_probe");
+  if (!(std::ofstream(directory / "layout_probe/layout_probe.cuh") << kProbe).flush())
     throw std::runtime_error("cannot write to " + directory.path());
   const jit::Program program =
       jit::make_program({.kernel = "layout_probe", .traits = "LayoutProbe", .arguments = "0", .spec_json = "{}"}, arch);

@@ -13,7 +13,6 @@ install(DIRECTORY ${PROJECT_SOURCE_DIR}/include/librt DESTINATION ${CMAKE_INSTAL
 install(FILES ${PROJECT_BINARY_DIR}/include/librt/abi.hpp ${PROJECT_BINARY_DIR}/include/librt/version.hpp
         DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/librt)
 # Not the kernel sources: they are in the library, and a directory of them outlives its version.
-install(FILES ${PROJECT_SOURCE_DIR}/kernels/matrix.json DESTINATION ${CMAKE_INSTALL_DATADIR}/librt)
 install(DIRECTORY ${PROJECT_SOURCE_DIR}/kernels/manifests DESTINATION ${CMAKE_INSTALL_DATADIR}/librt)
 if(TARGET librt-cli)
   install(TARGETS librt-cli RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})

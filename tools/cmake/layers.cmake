@@ -45,7 +45,9 @@ function(librt_layer name)
   add_library(librt_${name} OBJECT ${sources} ${arg_SOURCES})
   set_target_properties(librt_${name} PROPERTIES POSITION_INDEPENDENT_CODE ON CXX_VISIBILITY_PRESET hidden
                                                  VISIBILITY_INLINES_HIDDEN ON UNITY_BUILD OFF)
+  # The headers that kernels share with the host include each other by their names below kernels/, as NVRTC knows them.
   target_include_directories(librt_${name} PRIVATE ${PROJECT_SOURCE_DIR} ${PROJECT_SOURCE_DIR}/include
+                                                   ${PROJECT_SOURCE_DIR}/kernels
                                                    ${PROJECT_BINARY_DIR}/include)
   target_compile_options(librt_${name} PRIVATE ${LIBRT_COMPILE_OPTIONS})
   target_link_libraries(librt_${name} PRIVATE ${arg_DEPENDS})

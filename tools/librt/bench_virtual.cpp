@@ -5,7 +5,7 @@
 #include <limits>
 #include <numeric>
 
-#include "kernels/params.h"
+#include "kernels/gqa_decode/gqa_decode.h"
 #include "src/ptx/instrumented.hpp"
 #include "tools/librt/bench.hpp"
 #include "tools/librt/numbers.hpp"

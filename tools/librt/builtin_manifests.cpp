@@ -11,17 +11,26 @@
 namespace librt::tool {
 
 Manifest kernel_matrix() {
-  const BuiltInManifest& matrix = built_in_manifests().front();
-  return parse_manifest(matrix.text, matrix.path);
+  Manifest matrix;
+  for (const BuiltInManifest& each : built_in_manifests()) {
+    if (!each.path.ends_with("/matrix.json")) continue;
+    const Manifest one = parse_manifest(each.text, each.path);
+    matrix.specs.insert(matrix.specs.end(), one.specs.begin(), one.specs.end());
+    for (const Arch& arch : one.archs) {
+      if (std::ranges::find(matrix.archs, arch) == matrix.archs.end()) matrix.archs.push_back(arch);
+    }
+  }
+  return matrix;
 }
 
 Manifest find_manifest(const std::string& name_or_path) {
+  if (name_or_path == kMatrix) return kernel_matrix();
   const auto& all = built_in_manifests();
   const auto found = std::ranges::find(all, name_or_path, &BuiltInManifest::name);
   if (found != all.end()) return parse_manifest(found->text, found->path);
   std::error_code ignored;
   if (!std::filesystem::exists(name_or_path, ignored)) {
-    std::vector<std::string_view> names;
+    std::vector<std::string_view> names{kMatrix};
     for (const BuiltInManifest& each : all) names.push_back(each.name);
     throw UsageError(
         fmt::format("{} is neither a file nor the name of a built-in manifest; `librt cache prewarm --list` "

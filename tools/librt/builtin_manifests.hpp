@@ -1,4 +1,4 @@
-// The manifests that the tool brings along: kernels/matrix.json, and the shapes of well-known models.
+// The manifests that the tool brings along: what ships of each kernel, and the shapes of well-known models.
 #pragma once
 
 #include <librt/librt.hpp>
@@ -10,15 +10,16 @@
 namespace librt::tool {
 
 struct BuiltInManifest {
-  std::string_view name;  // "matrix", "llama-3-8b"
+  std::string_view name;  // "gqa_decode", "llama-3-8b"
   std::string_view path;  // in the repository
   std::string_view text;  // as it was when the tool was built
 };
 
-/// "matrix" first, the others by name.
+/// The kernels' own (kernels/NAME/matrix.json) and those of models (kernels/manifests/NAME.json).
 const std::vector<BuiltInManifest>& built_in_manifests();
 
-/// kernels/matrix.json: what ships.
+/// What ships: the matrices of all kernels in one. Its name is "matrix".
+inline constexpr std::string_view kMatrix = "matrix";
 Manifest kernel_matrix();
 
 /// A built-in one by its name, else the file of that path; a file with the name of a built-in one is ./NAME.

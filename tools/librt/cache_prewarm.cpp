@@ -18,14 +18,17 @@ namespace {
 int list_manifests(bool json) {
   Json list = Json::array();
   Rows rows;
-  for (const BuiltInManifest& each : built_in_manifests()) {
-    const Manifest manifest = parse_manifest(each.text, each.path);
-    list.push_back({{"name", each.name},
-                    {"path", each.path},
+  const auto add = [&](std::string_view name, std::string_view path, const Manifest& manifest) {
+    list.push_back({{"name", name},
+                    {"path", path},
                     {"specs", manifest.specs.size()},
                     {"source", manifest.source},
                     {"note", manifest.note}});
-    rows.push_back({std::string(each.name), std::to_string(manifest.specs.size()), manifest.source});
+    rows.push_back({std::string(name), std::to_string(manifest.specs.size()), manifest.source});
+  };
+  add(kMatrix, "kernels/*/matrix.json", kernel_matrix());
+  for (const BuiltInManifest& each : built_in_manifests()) {
+    add(each.name, each.path, parse_manifest(each.text, each.path));
   }
   const std::vector<Column> columns{
       {"NAME"}, {.heading = "SPECS", .right = true}, {.heading = "SOURCE", .fit = Fit::wrap}};
@@ -118,7 +121,7 @@ void say_what_was_added(const PrewarmReport& report, const std::vector<Arch>& wa
 
 int cache_prewarm(const CacheSettings& settings) {
   if (settings.list) return list_manifests(settings.json);
-  const std::string name = settings.manifest.empty() ? "matrix" : settings.manifest;
+  const std::string name = settings.manifest.empty() ? std::string(kMatrix) : settings.manifest;
   const Manifest manifest = find_manifest(name);
   const std::vector<Arch> archs = wanted_archs(settings.archs, manifest, name);
   const CacheLocation location = require_location(settings);

@@ -29,7 +29,7 @@ struct ProofFinding {
   std::string kind{};  ///< "padding", "control flow", "an address", ...: with `instruction`, its identity
   std::string kernel{};
   std::string instruction{};  ///< empty if no single one is to blame
-  std::string source{};       ///< "gqa_decode.cuh:123"; empty = unknown
+  std::string source{};       ///< "kernels/device/mask.cuh:123"; empty = unknown
   unsigned lane = 0, warp = 0;
   ptx::Dim3 cta{};
   ptx::Labels labels = 0;  ///< 0: not a matter of labels

@@ -6,7 +6,8 @@
 #include <string>
 #include <vector>
 
-#include "kernels/tiles.h"
+#include "kernels/gqa_decode/gqa_decode.h"
+#include "kernels/mla_decode/mla_decode.h"
 
 namespace librt::tool {
 

@@ -171,7 +171,7 @@ Manifest wanted_matrix(const ProveSettings& settings) {
   Manifest matrix = settings.matrix.empty() ? kernel_matrix() : read_manifest(settings.matrix);
   if (!settings.words.empty()) matrix.specs = {typed_spec(settings.words)};
   matrix.archs =
-      wanted_archs(settings.archs, matrix, settings.matrix.empty() ? "kernels/matrix.json" : settings.matrix);
+      wanted_archs(settings.archs, matrix, settings.matrix.empty() ? "kernels/*/matrix.json" : settings.matrix);
   return matrix;
 }
 
@@ -214,9 +214,10 @@ void add_prove(CLI::App& tool, int& exit_code) {
       tool, "prove", "Prove on the virtual device that no padding reaches an output; needs no GPU",
       "librt prove gqa_decode dtype=bf16 num_qo_heads=32 num_kv_heads=8 head_dim=128 page_size=16", settings->json);
   verb->add_option("KERNEL", settings->words,
-                   "One specialization, as for `librt compile`; without it all of kernels/matrix.json")
+                   "One specialization, as for `librt compile`; without it all of kernels/*/matrix.json")
       ->type_name("key=value");
-  verb->add_option("--arch", settings->archs, "sm_XX[a|f], several with commas; default: those of kernels/matrix.json")
+  verb->add_option("--arch", settings->archs,
+                   "sm_XX[a|f], several with commas; default: those of kernels/*/matrix.json")
       ->delimiter(',')
       ->type_name("ARCH");
   verb->add_option("--matrix", settings->matrix, "Another manifest, see include/librt/manifest.hpp")->type_name("FILE");

@@ -102,7 +102,7 @@ TEST_CASE("F21 key sensitivity", "[cache][fault]") {
   check_new("suffix", with_program([](jit::Program& p) { p.arch.suffix = 'a'; }));
   check_new("ptx_only", with_program([](jit::Program& p) { p.arch.ptx_only = false; }));
   check_new("entry", with_program([](jit::Program& p) { p.entry += "x"; }));
-  check_new("header", with_program([](jit::Program& p) { p.header = "mla_decode.cuh"; }));
+  check_new("header", with_program([](jit::Program& p) { p.header = "mla_decode/mla_decode.cuh"; }));
   check_new("source", with_program([](jit::Program& p) { p.source += " "; }));
   check_new("an option more", with_program([](jit::Program& p) { p.options.emplace_back("-lineinfo"); }));
   check_new("options in another order", with_program([](jit::Program& p) { std::swap(p.options[0], p.options[1]); }));

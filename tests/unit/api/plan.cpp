@@ -4,7 +4,7 @@
 #include <limits>
 #include <vector>
 
-#include "kernels/params.h"
+#include "kernels/work.h"
 #include "src/api/plan_impl.hpp"
 #include "tests/unit/api/errors.hpp"
 

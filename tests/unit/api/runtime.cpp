@@ -119,7 +119,7 @@ TEST_CASE("With the cache off nothing is written, and an edited source has its o
 TEST_CASE("A stub that does not compile gives the log, the stub and the options") {
   const TempDir dir;
   Options options = virtual_options(dir);
-  options.source_edits = {{.file = "gqa_decode.cuh", .find = "#pragma once", .replace = "#pragma once\nint = 3;"}};
+  options.source_edits = {{.file = "gqa_decode/gqa_decode.cuh", .find = "#pragma once", .replace = "#pragma once\nint = 3;"}};
   Runtime rt(options);
   try {
     rt.compile(kSpec, kPtx);

@@ -19,7 +19,7 @@ std::span<const std::byte> bytes_of(const std::string& text) {
 /// A kernel whose cost in every resource is known or bounded.
 Compiled compile_resources(const char* arch) {
   const FileTree tree;
-  tree.write("hold.cuh", R"(#pragma once
+  tree.write("hold/hold.cuh", R"(#pragma once
 namespace librt::device {
 struct HoldParams { float* data; int at; };
 template <int Threads> struct HoldTraits {

@@ -93,7 +93,7 @@ inline __device__ float scaled(float value, float factor) { return value * facto
 
 /// Writes the kernel "scale", and a file that it does not include.
 inline void write_scale_kernel(const FileTree& directory) {
-  directory.write("scale.cuh", kScaleKernel);
+  directory.write("scale/scale.cuh", kScaleKernel);
   directory.write("device/scale.cuh", kScaleHelper);
   directory.write("other.cuh", "#pragma once\nnamespace librt::device { struct Other {}; }\n");
   directory.write("README.md", "not a source\n");

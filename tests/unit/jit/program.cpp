@@ -31,7 +31,7 @@ TEST_CASE("The stub instantiates one template under a fixed name", "[jit]") {
                                         .arguments = "librt::device::Bf16, 128, 16, 64, 2",
                                         .spec_json = R"({"b": 1, "a": 2})"},
                                        parse_arch("sm_90a"));
-  CHECK(program.source == R"(#include "gqa_decode.cuh"
+  CHECK(program.source == R"(#include "gqa_decode/gqa_decode.cuh"
 using Traits = librt::device::GqaDecodeTraits<librt::device::Bf16, 128, 16, 64, 2>;
 extern "C" __global__ void __launch_bounds__(Traits::kThreads, Traits::kMinBlocks)
 librt_gqa_decode(const __grid_constant__ Traits::Params params) {
@@ -39,7 +39,7 @@ librt_gqa_decode(const __grid_constant__ Traits::Params params) {
 }
 )");
   CHECK(program.entry == "librt_gqa_decode");
-  CHECK(program.header == "gqa_decode.cuh");
+  CHECK(program.header == "gqa_decode/gqa_decode.cuh");
   CHECK(program.spec_json == R"({"a":2,"b":1})");
   CHECK(std::count(program.source.begin(), program.source.end(), '\n') <= 10);
 }

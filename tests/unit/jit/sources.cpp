@@ -32,7 +32,7 @@ TEST_CASE("Kernel sources are the .cuh and .h files of a directory, by name", "[
   write_scale_kernel(directory);
   directory.write("params.h", "#pragma once\n");
   const KernelSources sources = load_tree(directory.path());
-  CHECK(names_of(sources) == std::vector<std::string>{"device/scale.cuh", "other.cuh", "params.h", "scale.cuh"});
+  CHECK(names_of(sources) == std::vector<std::string>{"device/scale.cuh", "other.cuh", "params.h", "scale/scale.cuh"});
   CHECK(sources.origin() == directory.path());
   CHECK(sources.files().front().text == kScaleHelper);
 }
@@ -40,19 +40,19 @@ TEST_CASE("Kernel sources are the .cuh and .h files of a directory, by name", "[
 TEST_CASE("Digests cover what a header includes and nothing else", "[jit]") {
   const FileTree directory;
   write_scale_kernel(directory);
-  const std::string before = load_tree(directory.path()).digests_json("scale.cuh");
+  const std::string before = load_tree(directory.path()).digests_json("scale/scale.cuh");
   const auto digests = nlohmann::json::parse(before);
   REQUIRE(digests.size() == 2);
   CHECK(digests[0][0] == "device/scale.cuh");
   CHECK(digests[0][1] == util::to_hex(util::hash(std::string_view(kScaleHelper))));
-  CHECK(digests[1][0] == "scale.cuh");
+  CHECK(digests[1][0] == "scale/scale.cuh");
   CHECK(before == digests.dump());
 
   directory.write("other.cuh", "// changed\n");
   directory.write("new.cuh", "// new\n");
-  CHECK(load_tree(directory.path()).digests_json("scale.cuh") == before);
+  CHECK(load_tree(directory.path()).digests_json("scale/scale.cuh") == before);
   directory.write("device/scale.cuh", std::string(kScaleHelper) + "// changed\n");
-  CHECK(load_tree(directory.path()).digests_json("scale.cuh") != before);
+  CHECK(load_tree(directory.path()).digests_json("scale/scale.cuh") != before);
 }
 
 TEST_CASE("Headers that include each other have a finite closure", "[jit]") {
@@ -84,7 +84,7 @@ TEST_CASE("An edit replaces the one occurrence of its text", "[jit]") {
   const KernelSources edited = load_tree(directory.path(), {edit});
   CHECK(edited.files().front().text.find("value + factor") != std::string::npos);
   CHECK(edited.files().front().text.find("value * factor") == std::string::npos);
-  CHECK(edited.digests_json("scale.cuh") != plain.digests_json("scale.cuh"));
+  CHECK(edited.digests_json("scale/scale.cuh") != plain.digests_json("scale/scale.cuh"));
   CHECK(edited.digests_json("other.cuh") == plain.digests_json("other.cuh"));
 }
 
@@ -124,13 +124,14 @@ TEST_CASE("Without a directory the built-in kernels are used", "[jit]") {
   const KernelSources sources = KernelSources::load("", {});
   CHECK(sources.origin() == "built in");
   const auto names = names_of(sources);
-  CHECK(std::find(names.begin(), names.end(), "params.h") != names.end());
+  CHECK(std::find(names.begin(), names.end(), "work.h") != names.end());
 }
 
 TEST_CASE("The host shares the headers with the kernels, and no kernel", "[jit]") {
   std::vector<std::string> names;
   for (const SourceFile& file : host_headers()) names.push_back(file.name);
-  CHECK(names == std::vector<std::string>{"params.h", "plan.h", "tiles.h"});
+  CHECK(names == std::vector<std::string>{"gqa_decode/gqa_decode.h", "merge_states/merge_states.h",
+                                          "mla_decode/mla_decode.h", "plan.h", "shared_memory.h", "work.h"});
 }
 
 TEST_CASE("A kernels directory with another view of the host's headers is refused", "[jit]") {
@@ -138,7 +139,7 @@ TEST_CASE("A kernels directory with another view of the host's headers is refuse
   write_kernels(directory.path());
   CHECK(KernelSources::load(directory.path(), {}).files().size() == embedded_kernels().size());
 
-  const std::string name = GENERATE("params.h", "plan.h", "tiles.h");
+  const std::string name = GENERATE("gqa_decode/gqa_decode.h", "plan.h", "shared_memory.h", "work.h");
   const auto headers = host_headers();
   const auto own = std::find_if(headers.begin(), headers.end(), [&](const auto& each) { return each.name == name; });
   REQUIRE(own != headers.end());
@@ -161,9 +162,9 @@ TEST_CASE("Kernels may differ from those built in, and an edit may change a shar
   const FileTree directory;
   write_kernels(directory.path());
   directory.write("device/mask.cuh", "// rewritten\n");
-  const SourceEdit edit{.file = "params.h", .find = "#pragma once", .replace = "#pragma once // edited"};
+  const SourceEdit edit{.file = "work.h", .find = "#pragma once", .replace = "#pragma once // edited"};
   const KernelSources sources = KernelSources::load(directory.path(), {edit});
-  CHECK(sources.digests_json("params.h") != KernelSources::load("", {}).digests_json("params.h"));
+  CHECK(sources.digests_json("work.h") != KernelSources::load("", {}).digests_json("work.h"));
 }
 
 TEST_CASE("A kernels directory that somebody else could have written is refused", "[jit]") {
@@ -209,7 +210,7 @@ TEST_CASE("A kernels directory that somebody else could have written is refused"
       reason = give_away(name = "device");
     }
     SECTION("another user's file") {
-      reason = give_away(name = "scale.cuh");
+      reason = give_away(name = "scale/scale.cuh");
     }
   } else {
     SECTION("another user's directory or file") {
@@ -232,9 +233,9 @@ TEST_CASE("A kernels directory may be a link, be shared on request, and hold wha
   fs::create_directory_symlink(directory.path(), elsewhere.file("link"));
   CHECK(load_tree(elsewhere.file("link")).files().size() == 3);
 
-  fs::permissions(directory.file("scale.cuh"), fs::perms::group_write, fs::perm_options::add);
+  fs::permissions(directory.file("scale/scale.cuh"), fs::perms::group_write, fs::perm_options::add);
   CHECK(load_tree(directory.path(), {}, util::Trust::shared).files().size() == 3);
-  fs::permissions(directory.file("scale.cuh"), fs::perms::others_write, fs::perm_options::add);
+  fs::permissions(directory.file("scale/scale.cuh"), fs::perms::others_write, fs::perm_options::add);
   const Error error = error_of([&] { load_tree(directory.path(), {}, util::Trust::shared); });
   CHECK_THAT(error.what(), Catch::Contains("scale.cuh can be written by everybody"));
 }

@@ -7,6 +7,8 @@
 #include <random>
 #include <vector>
 
+#include "kernels/gqa_decode/gqa_decode.h"
+
 namespace {
 
 using librt::WorkItem;

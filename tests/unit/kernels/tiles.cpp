@@ -1,5 +1,6 @@
 // The tile policy: everything fits its architecture, and rows lie so that ldmatrix meets no bank conflict.
-#include "kernels/tiles.h"
+#include "kernels/gqa_decode/gqa_decode.h"
+#include "kernels/mla_decode/mla_decode.h"
 
 #include <catch2/catch.hpp>
 

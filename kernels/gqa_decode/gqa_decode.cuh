@@ -11,8 +11,9 @@
 #include "device/page.cuh"
 #include "device/softmax.cuh"
 #include "device/types.cuh"
-#include "params.h"
-#include "tiles.h"
+#include "gqa_decode/gqa_decode.h"
+#include "shared_memory.h"
+#include "work.h"
 
 namespace librt::device {
 
@@ -46,7 +47,7 @@ struct GqaDecodeTraits {
   static_assert(tile_tokens == 32 || tile_tokens == 64, "four warps split a tile");
   static_assert(tile_tokens * kRowPieces % kThreads == 0, "every pass of a copy is full");
   static_assert(stages >= 2, "the next tile loads while this one is used");
-  static_assert(kSourcesAt + stages * tile_tokens * tiles::kRowSourceBytes == kSharedBytes, "tiles.h knows the layout");
+  static_assert(kSourcesAt + stages * tile_tokens * tiles::kRowSourceBytes == kSharedBytes, "gqa_decode.h knows the layout");
   static_assert(kStatsAt + 3 * kTokenWarps * kRows * 4 <= kSourcesAt, "the merge reuses the memory of the tiles");
 };
 

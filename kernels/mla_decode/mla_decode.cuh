@@ -11,8 +11,9 @@
 #include "device/page.cuh"
 #include "device/softmax.cuh"
 #include "device/types.cuh"
-#include "params.h"
-#include "tiles.h"
+#include "mla_decode/mla_decode.h"
+#include "shared_memory.h"
+#include "work.h"
 
 namespace librt::device {
 
@@ -51,7 +52,7 @@ struct MlaDecodeTraits {
     kSharedBytes = tiles::mla_shared_bytes(head_dim_ckv, head_dim_kpe, rows, {tile_tokens, stages}),
   };
   static_assert(rows == 16 || rows == 32 || rows == 64, "eight warps share the rows");
-  static_assert(kFactorsAt + rows * 4 == kSharedBytes, "tiles.h knows the layout");
+  static_assert(kFactorsAt + rows * 4 == kSharedBytes, "mla_decode.h knows the layout");
   static_assert(kSteps * 16 * kParts == head_dim_ckv + head_dim_kpe, "the parts of a score sum are equal");
   static_assert(kWarpTokens == 8 || kWarpTokens % 16 == 0, "a warp's tokens are whole matrix tiles");
   static_assert(kWarpTokens != 8 || kSteps % 2 == 0, "with 8 tokens, a matrix load covers two steps");

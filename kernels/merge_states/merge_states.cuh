@@ -6,7 +6,8 @@
 
 #include "device/softmax.cuh"
 #include "device/types.cuh"
-#include "params.h"
+#include "merge_states/merge_states.h"
+#include "work.h"
 
 namespace librt::device {
 
@@ -16,9 +17,9 @@ struct MergeStatesTraits {
   using Params = MergeParams;
   enum : int {
     kHeadDim = head_dim,
-    kQuads = head_dim / 4,   // threads side by side
-    kGroups = 256 / kQuads,  // parts under way at a time
-    kThreads = 256,          // those beyond kQuads * kGroups help with the maximum and the sum only
+    kThreads = tiles::merge_threads(),
+    kQuads = head_dim / 4,        // threads side by side
+    kGroups = kThreads / kQuads,  // parts under way at a time; the other threads help with the maximum and the sum
     kMinBlocks = 1,
     kSharedBytes = 0,
   };

@@ -1,0 +1,32 @@
+// How work is handed to blocks, and what comes back from a part of a request: host and device, so builtin types only.
+//
+// A kernel takes exactly one struct of parameters by value as `const __grid_constant__`; each kernel's stands in its
+// own folder. Any change in these headers changes the key of every cached cubin that includes them, as it must.
+#pragma once
+
+namespace librt {
+
+/// One unit of split-KV work: the pages [page_begin, page_end) of one request, counted from the request's first page.
+/// The host plan writes them; the kernel clips page_end to the pages that the request has when it runs.
+struct WorkItem {
+  int request;
+  int page_begin;
+  int page_end;
+  int partial_slot;  // row of the partial buffers, or -1: the request has one item, which writes out and lse itself
+};
+
+/// What a partial row weighs in the merge: `sum` is relative to e^max. Their LSE would not do: where logits are large,
+/// fp32 has no digits left in it for the sum.
+struct alignas(8) PartialStats {
+  float max;  // -inf: the part has no position at all, and its row is not looked at
+  float sum;
+};
+
+/// What a block and a merge cost besides the tokens, as the number of tokens that a block reads in that time. These are
+/// estimates from a model of bandwidth and latency, not measurements.
+struct SplitCosts {
+  int per_item;
+  int per_merge;
+};
+
+}  // namespace librt
