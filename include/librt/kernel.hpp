@@ -1,8 +1,11 @@
-// A loaded kernel, the plan of a batch, and the tensors of a launch.
+// A loaded kernel and the plan of a batch.
 #pragma once
 
 #include <librt/artifact.hpp>
+#include <librt/binding.hpp>
 #include <librt/export.hpp>
+#include <librt/gqa_decode.hpp>
+#include <librt/mla_decode.hpp>
 #include <librt/spec.hpp>
 
 #include <cstddef>
@@ -18,53 +21,6 @@ namespace detail {
 struct KernelImpl;
 struct PlanImpl;
 }  // namespace detail
-
-/// One paged tensor of the KV cache, in device memory. Element (page, token, head, dim) lies at
-/// data + page * page_stride + token * token_stride + head * head_stride + dim, counted in elements. A stride of 0
-/// means the dense NHD default: [num_pages, page_size, num_kv_heads, head_dim]. Strides must be multiples of 8 elements
-/// and data aligned to 16 bytes. For MLA (one head) head_stride is ignored. HND: page_stride = heads * page_size * dim,
-/// head_stride = page_size * dim, token_stride = dim. K and V may lie in one allocation, side by side or interleaved;
-/// strides by which two rows of one tensor would share elements are refused.
-struct PagedTensor {
-  const void* data = nullptr;
-  /// Page ids of a request must be below it. The same for both tensors of a launch. The virtual device checks the ids
-  /// that the requests own at every launch; a GPU does not.
-  std::int64_t num_pages = 0;
-  std::int64_t page_stride = 0;
-  std::int64_t token_stride = 0;
-  std::int64_t head_stride = 0;
-};
-
-/// Device pointers of one GQA launch, all of the kernel's device. Everything stays owned by the caller and must live
-/// until the stream has passed. out and lse overlap nothing else: they are written while the inputs are still read.
-/// Launches that may run at the same time need workspaces of their own.
-struct GqaDecodeArgs {
-  const void* q = nullptr;  ///< [batch, num_qo_heads, head_dim]
-  PagedTensor k_pages{};
-  PagedTensor v_pages{};
-  const std::int32_t* kv_indptr = nullptr;         ///< [batch + 1]
-  const std::int32_t* kv_indices = nullptr;        ///< page ids; may be null if no request owns a page
-  const std::int32_t* kv_last_page_len = nullptr;  ///< [batch]
-  void* out = nullptr;                             ///< as q
-  float* lse = nullptr;                            ///< [batch, num_qo_heads], natural log; null = not wanted
-  void* workspace = nullptr;                       ///< plan.workspace_bytes(), aligned to 256 bytes; null if that is 0
-  float sm_scale = 0;  ///< factor of q.k, usually 1/sqrt(head_dim); must be finite and not 0
-};
-
-/// Device pointers of one MLA launch; see GqaDecodeArgs.
-struct MlaDecodeArgs {
-  const void* q_nope = nullptr;  ///< [batch, num_heads, head_dim_ckv]
-  const void* q_pe = nullptr;    ///< [batch, num_heads, head_dim_kpe]
-  PagedTensor ckv_pages{};       ///< [num_pages, page_size, head_dim_ckv]
-  PagedTensor kpe_pages{};       ///< [num_pages, page_size, head_dim_kpe]
-  const std::int32_t* kv_indptr = nullptr;
-  const std::int32_t* kv_indices = nullptr;
-  const std::int32_t* kv_last_page_len = nullptr;
-  void* out = nullptr;   ///< [batch, num_heads, head_dim_ckv]
-  float* lse = nullptr;  ///< [batch, num_heads], natural log; null = not wanted
-  void* workspace = nullptr;
-  float sm_scale = 0;  ///< of the model's un-absorbed head dim, e.g. 1/sqrt(128 + 64)
-};
 
 struct PlanOptions {
   /// Pages in a split, the same for every request: a request's bits then do not depend on its batch.
@@ -125,8 +81,15 @@ class LIBRT_API Kernel {
   /// a CUDA graph is captured from. On the virtual device it returns when the work is done, one launch after the other.
   /// Every row of out (and lse) of every request is written; a request without pages gets 0 and -inf.
   /// Throws Error: invalid_argument (names the argument), driver, device_fault, no_device in a forked child.
-  void launch(const Plan& plan, const GqaDecodeArgs& args, CUstream_st* stream = nullptr) const;
-  void launch(const Plan& plan, const MlaDecodeArgs& args, CUstream_st* stream = nullptr) const;
+  /// @param bindings one for each operand of the spec's kernel, best in their order (kernel_kind.hpp); an operand that
+  /// is not bound is null.
+  void launch(const Plan& plan, std::span<const Binding> bindings, CUstream_st* stream = nullptr) const;
+  void launch(const Plan& plan, const GqaDecodeArgs& args, CUstream_st* stream = nullptr) const {
+    launch(plan, args.bindings(), stream);
+  }
+  void launch(const Plan& plan, const MlaDecodeArgs& args, CUstream_st* stream = nullptr) const {
+    launch(plan, args.bindings(), stream);
+  }
 
   explicit Kernel(std::shared_ptr<const detail::KernelImpl> impl) noexcept;
 

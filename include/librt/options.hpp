@@ -1,10 +1,9 @@
 // How a Runtime behaves, and where the functions of cache.hpp look.
 //
-// The environment: Options::from_env() is the one thing that takes settings from LIBRT_* variables, all of them, when it
-// is called; elsewhere they are looked at only to name one in a message. Options made by hand take none: what they leave
-// out has the default that stands here. A program that wants both
-// begins with from_env() and sets what it knows better. HOME and XDG_CACHE_HOME only say where the default directory
-// is.
+// The environment: Options::from_env() is the one thing that takes settings from LIBRT_* variables, all of them, when
+// it is called; elsewhere they are looked at only to name one in a message. Options made by hand take none: what they
+// leave out has the default that stands here. A program that wants both begins with from_env() and sets what it knows
+// better. HOME and XDG_CACHE_HOME only say where the default directory is.
 #pragma once
 
 #include <librt/export.hpp>

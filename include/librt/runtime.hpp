@@ -6,6 +6,7 @@
 #include <librt/cache.hpp>
 #include <librt/export.hpp>
 #include <librt/kernel.hpp>
+#include <librt/kernel_kind.hpp>
 #include <librt/options.hpp>
 #include <librt/prewarm.hpp>
 #include <librt/spec.hpp>
@@ -56,6 +57,11 @@ class LIBRT_API Runtime {
   ~Runtime();
   Runtime(Runtime&&) noexcept;
   Runtime& operator=(Runtime&&) noexcept;
+
+  /// Makes a kernel known to the whole process, for good: its specs are then parsed, compiled, cached, run and
+  /// prewarmed as librt's own are. Thread safe. Throws Error(invalid_argument) that names what of the description
+  /// cannot be, or the name that is taken.
+  static const KernelKind& add_kernel(const KernelDescription& description);
 
   /// The specialization for the device in use, loaded: from memory, from disk, or compiled (and then cached). Includes
   /// the kernel that merges splits. Threads that ask for the same spec at once share one compile.

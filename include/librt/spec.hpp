@@ -1,61 +1,77 @@
-// What a kernel is specialised for. A spec is a value: comparable, printable, parsable.
+// What a kernel is specialised for: a kernel and a value for each of its fields.
 #pragma once
 
 #include <librt/export.hpp>
 #include <librt/types.hpp>
 
+#include <array>
+#include <cstddef>
+#include <functional>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
-#include <variant>
 
 namespace librt {
 
-/// Grouped-query decode attention over a paged KV cache; one query token a request.
-/// Heads q*group .. q*group+group-1 of the query share KV head q, with group = num_qo_heads / num_kv_heads.
-struct GqaDecodeSpec {
-  DType dtype = DType::bf16;        ///< of q and out
-  std::optional<DType> kv_dtype{};  ///< of K and V; unset = dtype. Must equal dtype in this version
-  int num_qo_heads = 0;             ///< a multiple of num_kv_heads
-  int num_kv_heads = 0;             ///< num_qo_heads / num_kv_heads must be 1..16
-  int head_dim = 0;                 ///< 64, 80, 96, 128, 192 or 256
-  int page_size = 0;                ///< tokens in a page, 1..65536
+class KernelKind;
 
-  friend bool operator==(const GqaDecodeSpec&, const GqaDecodeSpec&) = default;
+/// A value: comparable, printable, parsable, and not to be changed. Made from a struct that names the fields of one
+/// kernel (GqaDecodeSpec, MlaDecodeSpec), from text, or from the values of a kernel that a program added
+/// (kernel_kind.hpp). Making one checks no value: validate() does, and so does whatever takes a Spec.
+class LIBRT_API Spec {
+ public:
+  static constexpr std::size_t kMostFields = 32;
+
+  /// Of no kernel: refused wherever a spec is needed.
+  Spec() noexcept = default;
+  /// @param values of the kernel's fields, in their order. Throws Error(invalid_argument) unless there is one for each.
+  Spec(const KernelKind& kind, std::span<const int> values);
+
+  const KernelKind* kind() const noexcept { return kind_; }  ///< null: of no kernel
+  std::string_view kernel() const noexcept;                  ///< "gqa_decode"; empty: of no kernel
+
+  /// The value of a field, a DType as the number that its enum has. Throws Error(invalid_argument) for what is no field
+  /// of the kernel.
+  int get(std::string_view field) const;
+  DType dtype(std::string_view field) const { return static_cast<DType>(get(field)); }
+  /// This spec with another value there. Throws as get().
+  Spec with(std::string_view field, int value) const;
+  /// By the field's place among the kernel's fields; 0 behind the last one.
+  int at(std::size_t field) const noexcept { return field < kMostFields ? values_[field] : 0; }
+
+  /// The struct of one kernel; nothing where the spec is of another.
+  template <class Typed>
+  std::optional<Typed> as() const {
+    return Typed::from(*this);
+  }
+
+  friend bool operator==(const Spec&, const Spec&) noexcept = default;
+  std::size_t hash() const noexcept;
+
+ private:
+  const KernelKind* kind_ = nullptr;
+  std::size_t count_ = 0;                  // of the kernel's fields
+  std::array<int, kMostFields> values_{};  // 0 behind them
 };
 
-/// Multi-head latent attention decode (absorbed form): every head attends to the same latent row, whose first
-/// head_dim_ckv numbers are both key and value and whose head_dim_kpe rotary numbers are key only.
-struct MlaDecodeSpec {
-  DType dtype = DType::bf16;
-  std::optional<DType> kv_dtype{};  ///< of ckv and kpe; unset = dtype. Must equal dtype in this version
-  int num_heads = 0;                ///< 1..128
-  int head_dim_ckv = 512;           ///< 512
-  int head_dim_kpe = 64;            ///< 64
-  int page_size = 0;                ///< tokens in a page, 1..65536
-
-  friend bool operator==(const MlaDecodeSpec&, const MlaDecodeSpec&) = default;
-};
-
-using Spec = std::variant<GqaDecodeSpec, MlaDecodeSpec>;
-
-/// Throws Error(invalid_argument) that names the field, its value and what is allowed; a DType that is none of the
-/// enum's is refused too.
-LIBRT_API void validate(const GqaDecodeSpec& spec);
-LIBRT_API void validate(const MlaDecodeSpec& spec);
+/// Throws Error(invalid_argument) that names the field, its value and what is allowed.
 LIBRT_API void validate(const Spec& spec);
 
-/// "gqa_decode" or "mla_decode".
+/// As Spec::kernel().
 LIBRT_API std::string_view kernel_name(const Spec& spec) noexcept;
 
-/// One line that parse_spec reads back: the kernel's name, then key=value for every member in the order of the struct,
-/// e.g. "gqa_decode dtype=bf16 kv_dtype=bf16 num_qo_heads=32 num_kv_heads=8 head_dim=128 page_size=16".
-LIBRT_API std::string to_string(const GqaDecodeSpec& spec);
-LIBRT_API std::string to_string(const MlaDecodeSpec& spec);
+/// One line that parse_spec reads back: the kernel's name, then key=value for every field in the kernel's order, e.g.
+/// "gqa_decode dtype=bf16 kv_dtype=bf16 num_qo_heads=32 num_kv_heads=8 head_dim=128 page_size=16".
 LIBRT_API std::string to_string(const Spec& spec);
 
-/// Reads "KERNEL key=value ..." with the keys in any order. mla_decode defaults to head_dim_ckv=512 head_dim_kpe=64,
-/// kv_dtype to dtype; every other member is required. The result is validated. Throws Error(invalid_argument).
+/// Reads "KERNEL key=value ..." with the keys in any order. A field with a default may be left out. The result is
+/// validated. Throws Error(invalid_argument).
 LIBRT_API Spec parse_spec(std::string_view text);
 
 }  // namespace librt
+
+template <>
+struct std::hash<librt::Spec> {
+  std::size_t operator()(const librt::Spec& spec) const noexcept { return spec.hash(); }
+};

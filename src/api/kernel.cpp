@@ -43,7 +43,9 @@ Plan Kernel::plan(std::span<const std::int32_t> kv_indptr, std::span<const std::
     detail::PlanImpl plan = api::make_plan(kernel.spec, {.kv_indptr = kv_indptr,
                                                          .kv_last_page_len = kv_last_page_len,
                                                          .split_pages = options.split_pages,
-                                                         .resident_blocks = properties.num_sms * std::max(blocks, 1)});
+                                                         .resident_blocks = properties.num_sms * std::max(blocks, 1),
+                                                         .arch = kernel.artifact->arch,
+                                                         .may_split = kernel.merge_spec.kind() != nullptr});
     if (plan.num_split_requests > 0) plan.merge = kernel.merge_kernel();
     return Plan(std::make_shared<const detail::PlanImpl>(std::move(plan)));
   });

@@ -15,6 +15,7 @@ namespace librt::detail {
 
 struct KernelImpl {
   Spec spec;
+  Spec merge_spec;  // of no kernel: no request is split
   std::shared_ptr<const Artifact> artifact;
   std::shared_ptr<device::Device> device;
   std::shared_ptr<const device::LoadedKernel> decode;

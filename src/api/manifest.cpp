@@ -2,6 +2,7 @@
 #include <librt/manifest.hpp>
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 #include <nlohmann/json.hpp>
 
 #include <algorithm>
@@ -11,9 +12,8 @@
 #include <utility>
 
 #include "src/api/boundary.hpp"
-#include "src/api/spec_hash.hpp"
 #include "src/api/spec_pattern.hpp"
-#include "src/api/spec_text.hpp"
+#include "src/kernel/registry.hpp"
 #include "src/util/files.hpp"
 #include "src/util/text.hpp"
 
@@ -120,7 +120,7 @@ api::SpecPattern read_entry(const json& entry) {
         refuse(fmt::format("{}={} is not a member; did you mean kernel?", util::shown(member), shown(value)));
       }
     }
-    refuse("kernel is missing; allowed: gqa_decode, mla_decode");
+    refuse(fmt::format("kernel is missing; allowed: {}", fmt::join(kernel::names(), ", ")));
   }
   if (!kernel->is_string()) refuse(fmt::format("kernel={} is not allowed; allowed: a text", shown(*kernel)));
   api::SpecPattern pattern(kernel->get<std::string>(), kMaxManifestSpecs);
@@ -140,7 +140,7 @@ api::SpecPattern read_entry(const json& entry) {
 std::vector<Spec> read_specs(const json& value) {
   if (!value.is_array()) refuse(fmt::format("{} is not allowed; allowed: a list of specs", shown(value)));
   std::vector<Spec> specs;
-  std::unordered_set<Spec, api::SpecHash> known;
+  std::unordered_set<Spec> known;
   std::size_t asked = 0;
   for (std::size_t i = 0; i < value.size(); ++i) {
     at(fmt::format("specs[{}]", i), [&] {

@@ -2,6 +2,7 @@
 
 #include <librt/error.hpp>
 #include <librt/kernel.hpp>
+#include <librt/kernel_kind.hpp>
 
 #include <fmt/format.h>
 
@@ -10,8 +11,6 @@
 #include <limits>
 #include <utility>
 
-#include "kernels/gqa_decode/gqa_decode.h"
-#include "kernels/mla_decode/mla_decode.h"
 #include "kernels/work.h"
 #include "src/api/plan_impl.hpp"
 
@@ -24,21 +23,17 @@ std::size_t align_up(std::size_t bytes) {
   return (bytes + kAlignment - 1) / kAlignment * kAlignment;
 }
 
-struct Shape {
-  int num_rows;  // heads of the output
-  int head_dim;  // of the output
-  int page_size;
-  int blocks_per_item;  // grid.y of the decode kernel
+struct Shape : SplitShape {
   SplitCosts costs;
 };
 
-Shape shape_of(const GqaDecodeSpec& spec) {
-  return {spec.num_qo_heads, spec.head_dim, spec.page_size, spec.num_kv_heads, plan::gqa_costs()};
-}
-
-Shape shape_of(const MlaDecodeSpec& spec) {
-  const int rows = tiles::mla_rows(spec.num_heads);
-  return {spec.num_heads, spec.head_dim_ckv, spec.page_size, (spec.num_heads + rows - 1) / rows, plan::mla_costs()};
+Shape shape_of(const Spec& spec, const Arch& arch) {
+  const auto split = description(*spec.kind()).split;
+  if (split == nullptr) {
+    throw Error(ErrorCode::invalid_argument, fmt::format("{} takes no plan of its own", spec.kernel()));
+  }
+  const SplitShape shape = split(spec, arch);
+  return {shape, {shape.tokens_per_item, shape.tokens_per_merge}};
 }
 
 [[noreturn]] void refuse(const std::string& what) {
@@ -127,8 +122,7 @@ int choose_split_pages(const PlanInputs& inputs, const Shape& shape) {
 detail::WorkspaceLayout lay_out(const Tables& tables, const Shape& shape) {
   detail::WorkspaceLayout layout;
   if (tables.items.empty()) return layout;
-  const std::size_t rows =
-      static_cast<std::size_t>(tables.merge_indptr.back()) * static_cast<std::size_t>(shape.num_rows);
+  const std::size_t rows = static_cast<std::size_t>(tables.merge_indptr.back()) * static_cast<std::size_t>(shape.heads);
   layout.merge_requests = align_up(tables.items.size() * sizeof(WorkItem));
   layout.merge_indptr = align_up(layout.merge_requests + tables.merge_requests.size() * sizeof(std::int32_t));
   layout.table_bytes = align_up(layout.merge_indptr + tables.merge_indptr.size() * sizeof(std::int32_t));
@@ -141,13 +135,15 @@ detail::WorkspaceLayout lay_out(const Tables& tables, const Shape& shape) {
 }  // namespace
 
 detail::PlanImpl make_plan(const Spec& spec, const PlanInputs& inputs) {
-  const Shape shape = std::visit([](const auto& one) { return shape_of(one); }, spec);
+  const Shape shape = shape_of(spec, inputs.arch);
   check_inputs(inputs, shape.page_size);
 
   detail::PlanImpl plan;
   plan.spec = spec;
   plan.batch = static_cast<int>(inputs.kv_last_page_len.size());
-  plan.split_pages = inputs.split_pages != 0 ? inputs.split_pages : choose_split_pages(inputs, shape);
+  plan.split_pages = !inputs.may_split         ? std::numeric_limits<int>::max()
+                     : inputs.split_pages != 0 ? inputs.split_pages
+                                               : choose_split_pages(inputs, shape);
   const Tables tables = cut_into_items(inputs.kv_indptr, plan.split_pages);
   plan.num_work_items = static_cast<int>(tables.items.size());
   plan.num_split_requests = static_cast<int>(tables.merge_requests.size());

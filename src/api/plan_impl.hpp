@@ -44,6 +44,8 @@ struct PlanInputs {
   std::span<const std::int32_t> kv_last_page_len;
   int split_pages = 0;      // 0 = choose
   int resident_blocks = 1;  // of the decode kernel, on the whole device
+  Arch arch{};              // of the code that will be launched
+  bool may_split = true;    // false: no kernel would join the parts
 };
 
 /// Pure host arithmetic; leaves PlanImpl::merge unset. Throws Error(invalid_argument).

@@ -5,7 +5,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <array>
 #include <chrono>
 #include <mutex>
 #include <optional>
@@ -59,17 +58,21 @@ std::vector<Work> list_work(std::span<const Spec> specs, std::span<const Arch> a
     for (const Spec& spec : specs) {
       const PrewarmProgram program{.kernel = std::string(kernel_name(spec)), .spec = spec, .arch = arch};
       try {
-        for (Specialized& each : std::array{specialize(spec, arch), specialize_merge(spec, arch)}) {
-          if (!known.insert(target + each.program.spec_json).second) continue;
-          list.push_back({.program = program, .specialized = std::move(each)});
-          list.back().program.kernel = list.back().specialized->program.kernel;
+        const std::optional<Spec> merge = merge_of(spec);
+        for (const Spec* const each : {&spec, merge ? &*merge : nullptr}) {
+          if (each == nullptr) continue;
+          Specialized specialized = specialize(*each, arch);
+          if (!known.insert(jit::make_program(specialized.program, arch).source + target).second) continue;
+          list.push_back({.program = program, .specialized = std::move(specialized)});
+          list.back().program.kernel = each->kernel();
         }
       } catch (const Error& error) {
         list.push_back({.program = program, .failure = failure_of(program, error)});
       }
     }
   }
-  std::ranges::stable_partition(list, [](const Work& each) { return each.program.kernel != "merge_states"; });
+  std::ranges::stable_partition(list,
+                                [](const Work& each) { return each.program.kernel == each.program.spec.kernel(); });
   return list;
 }
 

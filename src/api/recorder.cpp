@@ -19,7 +19,6 @@
 #include <thread>
 #include <utility>
 
-#include "src/api/spec_text.hpp"
 #include "src/util/files.hpp"
 
 namespace librt::api {
@@ -114,10 +113,9 @@ Recorder::~Recorder() {
   }
 }
 
-void Recorder::note(const Spec& asked, const Arch& arch) noexcept {
+void Recorder::note(const Spec& spec, const Arch& arch) noexcept {
   if (path_.empty()) return;
   try {
-    const Spec spec = normalized(asked);
     std::string name = fmt::format("{} {}", to_string(arch), to_string(spec));
     std::string problem;
     {

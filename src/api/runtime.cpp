@@ -15,11 +15,10 @@
 #include "src/api/options_check.hpp"
 #include "src/api/prewarm.hpp"
 #include "src/api/recorder.hpp"
-#include "src/api/spec_hash.hpp"
-#include "src/api/spec_text.hpp"
 #include "src/api/specialize.hpp"
 #include "src/cache/once_map.hpp"
 #include "src/jit/exit_gate.hpp"
+#include "src/kernel/registry.hpp"
 #include "src/util/made_once.hpp"
 #include "src/util/making.hpp"
 
@@ -36,14 +35,12 @@ struct Loaded {
   LoadedPtr kernel;
 };
 
-using Specialize = api::Specialized (*)(const Spec&, const Arch&);
-
 /// What the device could run, the best first. Code that needs more shared memory than a block has is left out: a larger
 /// GPU's tiles.
-std::vector<api::Choice> choices_for(const Spec& spec, const device::Properties& properties, Specialize specialize) {
+std::vector<api::Choice> choices_for(const Spec& spec, const device::Properties& properties) {
   std::vector<api::Choice> choices;
   for (const Arch& arch : api::runnable_archs(properties)) {
-    api::Specialized specialized = specialize(spec, arch);
+    api::Specialized specialized = api::specialize(spec, arch);
     if (choices.empty() || specialized.shared_bytes <= properties.shared_bytes_per_block) {
       choices.push_back({arch, std::move(specialized)});
     }
@@ -83,11 +80,12 @@ SharedKernel make_kernel(const Spec& spec, std::shared_ptr<device::Device> devic
                          std::shared_ptr<api::CompileService> compiler, Loaded decode) {
   auto kernel = std::make_shared<detail::KernelImpl>();
   kernel->spec = spec;
+  kernel->merge_spec = api::merge_of(spec).value_or(Spec{});
   kernel->artifact = std::move(decode.artifact);
   kernel->decode = std::move(decode.kernel);
   kernel->device = device;
-  kernel->load_merge = [spec, device = std::move(device), compiler = std::move(compiler)] {
-    return compile_and_load(*compiler, *device, choices_for(spec, device->properties(), api::specialize_merge)).kernel;
+  kernel->load_merge = [merge = kernel->merge_spec, device = std::move(device), compiler = std::move(compiler)] {
+    return compile_and_load(*compiler, *device, choices_for(merge, device->properties())).kernel;
   };
   return kernel;
 }
@@ -142,10 +140,10 @@ struct detail::RuntimeImpl {
   /// Compiled and loaded, with its merge.
   SharedKernel make(const Spec& spec) {
     const std::shared_ptr<device::Device> opened = open_device();
-    const std::vector<api::Choice> choices = choices_for(spec, opened->properties(), api::specialize);
+    const std::vector<api::Choice> choices = choices_for(spec, opened->properties());
     recorder.note(spec, choices.front().arch);
     SharedKernel kernel = make_kernel(spec, opened, compiler, compile_and_load(*compiler, *opened, choices));
-    kernel->merge_kernel();
+    if (kernel->merge_spec.kind() != nullptr) kernel->merge_kernel();
     return kernel;
   }
 
@@ -154,7 +152,7 @@ struct detail::RuntimeImpl {
   std::shared_ptr<api::CompileService> compiler;  // shared with kernels, which may fetch their merge later
   api::Recorder recorder;
   util::MadeOnce<std::shared_ptr<device::Device>> device;
-  cache::OnceMap<Spec, SharedKernel, api::SpecHash> kernels;
+  cache::OnceMap<Spec, SharedKernel> kernels;
 };
 
 Runtime::Runtime(Options options)
@@ -171,12 +169,14 @@ detail::RuntimeImpl& Runtime::impl() const {
   return *impl_;
 }
 
-Kernel Runtime::get(const Spec& wanted) {
+const KernelKind& Runtime::add_kernel(const KernelDescription& description) {
+  return api::at_boundary([&]() -> const KernelKind& { return kernel::add(description); });
+}
+
+Kernel Runtime::get(const Spec& spec) {
   detail::RuntimeImpl& runtime = impl();
   return api::at_boundary([&] {
-    validate(wanted);
-    const Spec spec = api::normalized(wanted);  // equal specs must meet in one slot of the map
-    auto result = naming(wanted, [&] { return runtime.kernels.get(spec, [&] { return runtime.make(spec); }); });
+    auto result = naming(spec, [&] { return runtime.kernels.get(spec, [&] { return runtime.make(spec); }); });
     if (!result.made) runtime.compiler->count_memory_hit();
     result.value->device->require_this_process();
     return Kernel(std::move(result.value));
@@ -195,7 +195,9 @@ Artifact Runtime::compile(const Spec& spec, const Arch& arch) {
 Artifact Runtime::compile_merge(const Spec& spec, const Arch& arch) {
   detail::RuntimeImpl& runtime = impl();
   return api::at_boundary([&] {
-    const api::Specialized specialized = api::specialize_merge(spec, arch);
+    const std::optional<Spec> merge = api::merge_of(spec);
+    if (!merge) throw Error(ErrorCode::invalid_argument, fmt::format("{} has no merge", spec.kernel()));
+    const api::Specialized specialized = api::specialize(*merge, arch);
     return artifact_of(naming(spec, [&] { return runtime.compiler->get(specialized, arch); }));
   });
 }
@@ -215,10 +217,9 @@ std::string Runtime::source(const Spec& spec, const Arch& arch) const {
   return api::at_boundary([&] { return jit::make_program(api::specialize(spec, arch).program, arch).source; });
 }
 
-Kernel Runtime::load(const Spec& wanted, Artifact artifact) {
+Kernel Runtime::load(const Spec& spec, Artifact artifact) {
   detail::RuntimeImpl& runtime = impl();
   return api::at_boundary([&] {
-    const Spec spec = api::normalized(wanted);
     const api::Specialized expected = api::specialize(spec, artifact.arch);
     if (artifact.spec != expected.program.spec_json || artifact.block_threads != expected.block_threads ||
         artifact.shared_bytes != expected.shared_bytes) {

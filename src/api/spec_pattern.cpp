@@ -3,6 +3,7 @@
 #include <librt/error.hpp>
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <charconv>
@@ -10,7 +11,8 @@
 #include <optional>
 #include <utility>
 
-#include "src/api/spec_text.hpp"
+#include "src/kernel/registry.hpp"
+#include "src/kernel/spec_words.hpp"
 #include "src/util/text.hpp"
 
 namespace librt::api {
@@ -72,33 +74,32 @@ bool is_word(std::string_view text) {
 
 }  // namespace
 
-SpecPattern::SpecPattern(std::string kernel, std::size_t max_values)
-    : kernel_(std::move(kernel)), max_values_(max_values) {
-  for (const std::string_view name : members_of(kernel_)) members_.push_back({.name = name, .values = {}});
+SpecPattern::SpecPattern(std::string_view kernel, std::size_t max_values)
+    : SpecPattern(kernel::require(kernel), max_values) {}
+
+SpecPattern::SpecPattern(const KernelKind& kind, std::size_t max_values)
+    : kind_(kind), kernel_(kind.description().name), max_values_(max_values) {
+  for (const Field& field : kind.description().fields) members_.push_back({.name = field.name});
 }
 
 SpecPattern SpecPattern::parse_line(std::string_view line, std::size_t max_values) {
-  const std::vector<std::string> words = split_words(line);
+  const std::vector<std::string> words = kernel::split_words(line);
   if (words.empty()) {
-    refuse(fmt::format("the line is empty; allowed: {} or {}, then key=value ...", kGqaKernel, kMlaKernel));
+    refuse(fmt::format("the line is empty; allowed: {}, then key=value ...", fmt::join(kernel::names(), " or ")));
   }
   SpecPattern pattern(words[0], max_values);
   for (std::size_t i = 1; i < words.size(); ++i) {
-    const Assignment assignment = split_assignment(words[0], words[i]);
-    if (!pattern.member(assignment.name, assignment.value).values.empty()) {
-      refuse(fmt::format("{}: {} is given twice", words[0], assignment.name));
-    }
-    pattern.add(assignment.name, assignment.value);
+    const kernel::Assignment assignment = kernel::split_assignment(pattern.kind_, words[i]);
+    const Member& member = pattern.members_[assignment.field];
+    if (!member.values.empty()) refuse(fmt::format("{}: {} is given twice", words[0], member.name));
+    pattern.add(member.name, assignment.value);
   }
   return pattern;
 }
 
 SpecPattern::Member& SpecPattern::member(std::string_view name, std::string_view values) {
   const auto found = std::ranges::find(members_, name, &Member::name);
-  if (found == members_.end()) {
-    refuse(fmt::format("{}: {}={} is not a member of the spec{}", kernel_, shown(name), shown(values),
-                       util::allowed_names(name, members_of(kernel_))));
-  }
+  if (found == members_.end()) kernel::refuse_name(kind_, name, fmt::format("{}={}", name, values));
   return *found;
 }
 
@@ -150,19 +151,19 @@ std::size_t SpecPattern::count(std::size_t before, std::size_t limit) const {
 }
 
 void SpecPattern::for_each(const std::function<void(Spec)>& visit) const {
-  std::vector<const Member*> given;
-  for (const Member& each : members_) {
-    if (!each.values.empty()) given.push_back(&each);
+  std::vector<std::size_t> given;
+  for (std::size_t i = 0; i < members_.size(); ++i) {
+    if (!members_[i].values.empty()) given.push_back(i);
   }
   std::vector<std::size_t> chosen(given.size());
   while (true) {
-    std::string text = kernel_;
+    std::vector<kernel::Assignment> assignments;
     for (std::size_t i = 0; i < given.size(); ++i) {
-      text += fmt::format(" {}={}", given[i]->name, given[i]->values[chosen[i]]);
+      assignments.push_back({.field = given[i], .value = members_[given[i]].values[chosen[i]]});
     }
-    visit(normalized(parse_spec(text)));
+    visit(kernel::spec_of(kind_, assignments));
     std::size_t i = given.size();
-    while (i > 0 && ++chosen[i - 1] == given[i - 1]->values.size()) chosen[--i] = 0;
+    while (i > 0 && ++chosen[i - 1] == members_[given[i - 1]].values.size()) chosen[--i] = 0;
     if (i == 0) return;
   }
 }

@@ -1,6 +1,7 @@
 // One entry of a manifest: a spec whose members may have several values.
 #pragma once
 
+#include <librt/kernel_kind.hpp>
 #include <librt/spec.hpp>
 
 #include <cstddef>
@@ -15,7 +16,7 @@ namespace librt::api {
 class SpecPattern {
  public:
   /// @param max_values of one member.
-  SpecPattern(std::string kernel, std::size_t max_values);
+  SpecPattern(std::string_view kernel, std::size_t max_values);
 
   /// "KERNEL member=VALUES ...".
   static SpecPattern parse_line(std::string_view line, std::size_t max_values);
@@ -28,21 +29,24 @@ class SpecPattern {
   /// already.
   std::size_t count(std::size_t before, std::size_t limit) const;
 
-  /// Each combination, validated; the last member of the spec's struct changes fastest.
+  /// Each combination, validated; the last of the kernel's fields changes fastest.
   void for_each(const std::function<void(Spec)>& visit) const;
 
  private:
   struct Member {
     std::string_view name;
-    std::vector<std::string> values;
+    std::vector<std::string> values{};
   };
 
   Member& member(std::string_view name, std::string_view values);
   void add_item(Member& to, std::string_view item, std::string_view all);
 
-  std::string kernel_;
+  SpecPattern(const KernelKind& kind, std::size_t max_values);
+
+  const KernelKind& kind_;
+  std::string_view kernel_;
   std::size_t max_values_;
-  std::vector<Member> members_;  // in the order of the struct; those without values were not named
+  std::vector<Member> members_;  // in the order of the fields; those without values were not named
 };
 
 }  // namespace librt::api

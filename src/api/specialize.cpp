@@ -5,23 +5,39 @@
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
-#include <string_view>
-
-#include "kernels/gqa_decode/gqa_decode.h"
-#include "kernels/merge_states/merge_states.h"
-#include "kernels/mla_decode/mla_decode.h"
+#include <utility>
 
 namespace librt::api {
 namespace {
 
 using nlohmann::json;
 
-std::string_view element_type(DType dtype) {
-  return dtype == DType::bf16 ? "librt::device::Bf16" : "librt::device::F16";
+/// Member by member, here and where else a first request comes by: json's initializer lists end the process where
+/// memory runs out in the middle of one.
+std::string facts(const Spec& spec, const KernelVariant& variant) {
+  json facts = json::object();
+  facts["kernel"] = spec.kernel();
+  const auto fields = description(*spec.kind()).fields;
+  for (std::size_t i = 0; i < fields.size(); ++i) {
+    if (!fields[i].in_key) continue;
+    json& value = facts[std::string(fields[i].name)];
+    if (fields[i].dtypes.empty()) {
+      value = spec.at(i);
+    } else {
+      value = to_string(static_cast<DType>(spec.at(i)));
+    }
+  }
+  for (const auto& [name, value] :
+       {std::pair("tile_tokens", variant.tile_tokens), {"stages", variant.stages}, {"rows", variant.rows}}) {
+    if (value != 0) facts[name] = value;
+  }
+  return facts.dump();
 }
 
-/// What parse_arch() would not have made.
-void require_arch(const Arch& arch) {
+}  // namespace
+
+void require_arch(const Arch& arch, int oldest_sm) {
+  // What parse_arch() would not have made.
   if (arch.suffix != 0 && arch.suffix != 'a' && arch.suffix != 'f') {
     throw Error(ErrorCode::invalid_argument,
                 fmt::format("arch.suffix is the character {}; allowed: 0, 'a', 'f'", static_cast<int>(arch.suffix)));
@@ -29,95 +45,36 @@ void require_arch(const Arch& arch) {
   if (arch.sm < 10 || arch.sm > 999) {
     throw Error(ErrorCode::invalid_argument, fmt::format("arch.sm is {}; allowed: 10..999", arch.sm));
   }
-}
-
-/// Member by member, here and where else a first request comes by: json's initializer lists end the process where
-/// memory runs out in the middle of one.
-json described(const char* kernel, DType dtype) {
-  json traits = json::object();
-  traits["kernel"] = kernel;
-  traits["dtype"] = to_string(dtype);
-  return traits;
-}
-
-Specialized specialize_gqa(const GqaDecodeSpec& spec, const Arch& arch) {
-  const tiles::Tile tile = tiles::gqa_tile(arch.sm, spec.head_dim);
-  json traits = described("gqa_decode", spec.dtype);
-  traits["kv_dtype"] = to_string(spec.dtype);
-  traits["head_dim"] = spec.head_dim;
-  traits["page_size"] = spec.page_size;
-  traits["tile_tokens"] = tile.tile_tokens;
-  traits["stages"] = tile.stages;
-  return {.program = {.kernel = "gqa_decode",
-                      .traits = "GqaDecodeTraits",
-                      .arguments = fmt::format("{}, {}, {}, {}, {}", element_type(spec.dtype), spec.head_dim,
-                                               spec.page_size, tile.tile_tokens, tile.stages),
-                      .spec_json = traits.dump()},
-          .block_threads = tiles::gqa_threads(),
-          .shared_bytes = tiles::gqa_shared_bytes(spec.head_dim, tile)};
-}
-
-Specialized specialize_mla(const MlaDecodeSpec& spec, const Arch& arch) {
-  const int rows = tiles::mla_rows(spec.num_heads);
-  const tiles::Tile tile = tiles::mla_tile(arch.sm, rows);
-  json traits = described("mla_decode", spec.dtype);
-  traits["kv_dtype"] = to_string(spec.dtype);
-  traits["head_dim_ckv"] = spec.head_dim_ckv;
-  traits["head_dim_kpe"] = spec.head_dim_kpe;
-  traits["page_size"] = spec.page_size;
-  traits["rows"] = rows;
-  traits["tile_tokens"] = tile.tile_tokens;
-  traits["stages"] = tile.stages;
-  return {
-      .program = {.kernel = "mla_decode",
-                  .traits = "MlaDecodeTraits",
-                  .arguments = fmt::format("{}, {}, {}, {}, {}, {}, {}", element_type(spec.dtype), spec.head_dim_ckv,
-                                           spec.head_dim_kpe, spec.page_size, rows, tile.tile_tokens, tile.stages),
-                  .spec_json = traits.dump()},
-      .block_threads = tiles::mla_threads(),
-      .shared_bytes = tiles::mla_shared_bytes(spec.head_dim_ckv, spec.head_dim_kpe, rows, tile)};
-}
-
-int output_head_dim(const Spec& spec) {
-  if (const auto* gqa = std::get_if<GqaDecodeSpec>(&spec)) return gqa->head_dim;
-  return std::get<MlaDecodeSpec>(spec).head_dim_ckv;
-}
-
-DType output_dtype(const Spec& spec) {
-  return std::visit([](const auto& one) { return one.dtype; }, spec);
-}
-
-}  // namespace
-
-void require_tensor_cores(const Arch& arch) {
-  require_arch(arch);
-  if (arch.sm < 80) {
+  if (arch.sm < oldest_sm) {
     throw Error(ErrorCode::unsupported,
-                fmt::format("arch {} is not supported: the kernels need cp.async and mma.sync; allowed: sm_80 and up",
-                            to_string(arch)));
+                fmt::format("arch {} is not supported: the kernels need cp.async and mma.sync; allowed: sm_{} and up",
+                            to_string(arch), oldest_sm));
   }
 }
 
-Specialized specialize(const Spec& spec, const Arch& arch) {
+KernelVariant variant_of(const Spec& spec, const Arch& arch) {
   validate(spec);
-  require_tensor_cores(arch);
-  if (const auto* gqa = std::get_if<GqaDecodeSpec>(&spec)) return specialize_gqa(*gqa, arch);
-  return specialize_mla(std::get<MlaDecodeSpec>(spec), arch);
+  const KernelDescription& kernel = description(*spec.kind());
+  require_arch(arch, kernel.oldest_sm);
+  return kernel.specialize(spec, arch);
 }
 
-Specialized specialize_merge(const Spec& spec, const Arch& arch) {
+Specialized specialize(const Spec& spec, const Arch& arch) {
+  KernelVariant variant = variant_of(spec, arch);
+  std::string json = facts(spec, variant);
+  return {.program = {.kernel = std::string(spec.kernel()),
+                      .traits = std::move(variant.traits),
+                      .arguments = std::move(variant.arguments),
+                      .spec_json = std::move(json)},
+          .block_threads = variant.block_threads,
+          .shared_bytes = variant.shared_bytes};
+}
+
+std::optional<Spec> merge_of(const Spec& spec) {
   validate(spec);
-  require_tensor_cores(arch);
-  const int head_dim = output_head_dim(spec);
-  const DType dtype = output_dtype(spec);
-  json traits = described("merge_states", dtype);
-  traits["head_dim"] = head_dim;
-  return {.program = {.kernel = "merge_states",
-                      .traits = "MergeStatesTraits",
-                      .arguments = fmt::format("{}, {}", element_type(dtype), head_dim),
-                      .spec_json = traits.dump()},
-          .block_threads = tiles::merge_threads(),
-          .shared_bytes = 0};
+  const auto merge = description(*spec.kind()).merge;
+  if (merge == nullptr) return std::nullopt;
+  return merge(spec);
 }
 
 }  // namespace librt::api

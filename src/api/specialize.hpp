@@ -1,8 +1,11 @@
-// From a spec to what is compiled: the Traits, the tile of the architecture, and the launch facts that follow.
+// From a spec to what is compiled, and the launch facts that follow.
 #pragma once
 
+#include <librt/kernel_kind.hpp>
 #include <librt/spec.hpp>
 #include <librt/types.hpp>
+
+#include <optional>
 
 #include "src/jit/program.hpp"
 
@@ -15,12 +18,16 @@ struct Specialized {
 };
 
 /// Throws Error: invalid_argument for what is no arch, unsupported for one that no machine and no compiler helps.
-void require_tensor_cores(const Arch& arch);
+void require_arch(const Arch& arch, int oldest_sm = 80);
 
-/// Only what reaches the Traits is in it, so that specs that differ elsewhere (the number of heads) share an entry.
-/// Throws Error(invalid_argument) for a spec that validate() refuses, Error(unsupported) for an arch without tiles.
+/// What the kernel's description gives, checked. Throws Error(invalid_argument) for a spec that validate() refuses,
+/// Error(unsupported) for an arch that the kernel does not run on.
+KernelVariant variant_of(const Spec& spec, const Arch& arch);
+
+/// Specs that differ in what reaches no program share an entry. Throws as variant_of().
 Specialized specialize(const Spec& spec, const Arch& arch);
-/// The kernel that merges the partial results of a spec's splits.
-Specialized specialize_merge(const Spec& spec, const Arch& arch);
+
+/// The spec of the kernel that joins the parts of a split request; nothing where no request is split.
+std::optional<Spec> merge_of(const Spec& spec);
 
 }  // namespace librt::api

@@ -14,6 +14,7 @@
 #include "kernels/gqa_decode/gqa_decode.h"
 #include "kernels/mla_decode/mla_decode.h"
 #include "src/api/entry_codec.hpp"
+#include "src/api/specialize.hpp"
 #include "src/cache/store.hpp"
 #include "src/jit/binary_info.hpp"
 #include "src/util/for_each_index.hpp"
@@ -37,11 +38,6 @@ struct Program {
   }
 };
 
-int output_dim(const Spec& spec) {
-  if (const auto* gqa = std::get_if<GqaDecodeSpec>(&spec)) return gqa->head_dim;
-  return std::get<MlaDecodeSpec>(spec).head_dim_ckv;
-}
-
 std::vector<Program> distinct_programs(Runtime& runtime) {
   std::map<std::string, Program> programs;  // by program text and architecture
   for (const std::string& file : files_of_kernels("matrix.json")) {
@@ -50,9 +46,7 @@ std::vector<Program> distinct_programs(Runtime& runtime) {
       for (const Spec& spec : matrix.specs) {
         const std::string target = to_string(arch);
         programs.emplace(target + runtime.source(spec, arch), Program{spec, arch});
-        const DType dtype = std::visit([](const auto& one) { return one.dtype; }, spec);
-        programs.emplace(fmt::format("{} merge {} {}", target, output_dim(spec), to_string(dtype)),
-                         Program{spec, arch, true});
+        programs.emplace(target + runtime.source(*api::merge_of(spec), arch), Program{spec, arch, true});
       }
     }
   }
@@ -166,12 +160,12 @@ TEST_CASE("The memory that the host reserves is what the tile formulas say", "[c
     if (outcome.program.is_merge) continue;
     INFO(outcome.program.name());
     const int sm = outcome.program.arch.sm;
-    if (const auto* gqa = std::get_if<GqaDecodeSpec>(&outcome.program.spec)) {
+    if (const auto gqa = outcome.program.spec.as<GqaDecodeSpec>()) {
       CHECK(outcome.artifact.shared_bytes ==
             tiles::gqa_shared_bytes(gqa->head_dim, tiles::gqa_tile(sm, gqa->head_dim)));
       CHECK(outcome.artifact.block_threads == tiles::gqa_threads());
     } else {
-      const auto& mla = std::get<MlaDecodeSpec>(outcome.program.spec);
+      const auto mla = outcome.program.spec.as<MlaDecodeSpec>().value();
       const int rows = tiles::mla_rows(mla.num_heads);
       CHECK(outcome.artifact.shared_bytes ==
             tiles::mla_shared_bytes(mla.head_dim_ckv, mla.head_dim_kpe, rows, tiles::mla_tile(sm, rows)));

@@ -188,7 +188,7 @@ std::vector<bool> valid_slots(const Batch& batch) {
 }  // namespace
 
 Shape shape_of(const Spec& spec) {
-  if (const auto* mla = std::get_if<MlaDecodeSpec>(&spec)) {
+  if (const auto mla = spec.as<MlaDecodeSpec>()) {
     return {.is_mla = true,
             .dtype = mla->dtype,
             .qo_heads = mla->num_heads,
@@ -197,7 +197,7 @@ Shape shape_of(const Spec& spec) {
             .first_dim = mla->head_dim_ckv,
             .second_dim = mla->head_dim_kpe};
   }
-  const auto& gqa = std::get<GqaDecodeSpec>(spec);
+  const auto gqa = spec.as<GqaDecodeSpec>().value();
   return {.is_mla = false,
           .dtype = gqa.dtype,
           .qo_heads = gqa.num_qo_heads,

@@ -38,10 +38,14 @@ if(LIBRT_PORTABLE)
 endif()
 set(LIBRT_LAYER_OBJECTS)
 
-# librt_layer(NAME [DEPENDS target...] [SOURCES file...]): librt_NAME from src/NAME/**/*.cpp.
+# librt_layer(NAME [DIRECTORY dir] [DEPENDS target...] [SOURCES file...]): librt_NAME from src/NAME/**/*.cpp, or from
+# those of another directory.
 function(librt_layer name)
-  cmake_parse_arguments(PARSE_ARGV 1 arg "" "" "DEPENDS;SOURCES")
-  file(GLOB_RECURSE sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/src/${name}/*.cpp)
+  cmake_parse_arguments(PARSE_ARGV 1 arg "" "DIRECTORY" "DEPENDS;SOURCES")
+  if(NOT arg_DIRECTORY)
+    set(arg_DIRECTORY src/${name})
+  endif()
+  file(GLOB_RECURSE sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/${arg_DIRECTORY}/*.cpp)
   add_library(librt_${name} OBJECT ${sources} ${arg_SOURCES})
   set_target_properties(librt_${name} PROPERTIES POSITION_INDEPENDENT_CODE ON CXX_VISIBILITY_PRESET hidden
                                                  VISIBILITY_INLINES_HIDDEN ON UNITY_BUILD OFF)

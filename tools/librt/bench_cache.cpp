@@ -10,7 +10,6 @@
 #include <system_error>
 #include <unordered_map>
 
-#include "src/api/spec_hash.hpp"
 #include "src/util/files.hpp"
 #include "src/util/hash.hpp"
 #include "tools/librt/bench.hpp"
@@ -83,7 +82,7 @@ double raw_read_hash_ms(const std::string& path) {
 
 /// The same key in a plain map: no threads, no counts.
 double map_lookup_ns() {
-  std::unordered_map<Spec, std::shared_ptr<int>, api::SpecHash> map;
+  std::unordered_map<Spec, std::shared_ptr<int>> map;
   map.emplace(kSpec, std::make_shared<int>(0));
   const Spec spec = kSpec;
   return best_of(20, [&] {

@@ -107,7 +107,7 @@ Metric measure_decode(Runtime& runtime, const std::string& name, const Spec& spe
   const PagedTensor second{.data = p1.data(), .num_pages = num_pages};
   const auto gqa = fill(GqaDecodeArgs{.q = q0.data(), .k_pages = first, .v_pages = second});
   const auto mla = fill(MlaDecodeArgs{.q_nope = q0.data(), .q_pe = q1.data(), .ckv_pages = first, .kpe_pages = second});
-  const bool is_gqa = std::holds_alternative<GqaDecodeSpec>(spec);
+  const bool is_gqa = spec.as<GqaDecodeSpec>().has_value();
   const double seconds = seconds_of(runtime, [&] { is_gqa ? kernel.launch(plan, gqa) : kernel.launch(plan, mla); });
   const double cache_bytes = 2.0 * static_cast<double>(cache_rows) * (shape.page_dims[0] + shape.page_dims[1]);
   return bandwidth(name, cache_bytes, seconds);

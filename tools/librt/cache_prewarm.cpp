@@ -46,7 +46,7 @@ Options prewarm_options(const CacheSettings& settings) {
 }
 
 std::string what(const PrewarmProgram& program) {
-  return fmt::format("{} for {}{}", to_string(program.arch), program.kernel == "merge_states" ? "merge of " : "",
+  return fmt::format("{} for {}{}", to_string(program.arch), program.kernel == program.spec.kernel() ? "" : "merge of ",
                      to_string(program.spec));
 }
 

@@ -37,7 +37,7 @@ PagedTensor paged_tensor(const DecodeProblem& problem, const DecodeBuffers& buff
 }  // namespace
 
 DecodeShape shape_of(const Spec& spec) {
-  if (const auto* const gqa = std::get_if<GqaDecodeSpec>(&spec)) {
+  if (const auto gqa = spec.as<GqaDecodeSpec>()) {
     return {.dtype = gqa->dtype,
             .heads = gqa->num_qo_heads,
             .kv_heads = gqa->num_kv_heads,
@@ -46,7 +46,7 @@ DecodeShape shape_of(const Spec& spec) {
             .out_dim = gqa->head_dim,
             .page_size = gqa->page_size};
   }
-  const auto& mla = std::get<MlaDecodeSpec>(spec);
+  const MlaDecodeSpec mla = spec.as<MlaDecodeSpec>().value();
   return {.dtype = mla.dtype,
           .heads = mla.num_heads,
           .kv_heads = 1,
@@ -74,7 +74,7 @@ void launch(const Kernel& kernel, const Plan& plan, const DecodeProblem& problem
   const auto* const kv_indptr = buffers.kv_indptr.as<const std::int32_t>();
   const auto* const kv_indices = buffers.kv_indices.as<const std::int32_t>();
   const auto* const kv_last_page_len = buffers.kv_last_page_len.as<const std::int32_t>();
-  if (std::holds_alternative<GqaDecodeSpec>(problem.spec)) {
+  if (problem.spec.as<GqaDecodeSpec>()) {
     kernel.launch(plan, GqaDecodeArgs{.q = buffers.queries[0].data(),
                                       .k_pages = paged_tensor(problem, buffers, 0),
                                       .v_pages = paged_tensor(problem, buffers, 1),

@@ -44,13 +44,8 @@ std::optional<std::size_t> origin_of(ProofBench& bench, const ProofBatch& batch,
 }
 
 Spec with_heads(const Spec& spec, int most_kv_heads) {
-  Spec smaller = spec;
-  if (auto* const gqa = std::get_if<GqaDecodeSpec>(&smaller); gqa != nullptr && most_kv_heads > 0) {
-    const int group = gqa->num_qo_heads / gqa->num_kv_heads;
-    gqa->num_kv_heads = std::min(gqa->num_kv_heads, most_kv_heads);
-    gqa->num_qo_heads = group * gqa->num_kv_heads;
-  }
-  return smaller;
+  const auto with_kv_heads = description(*spec.kind()).with_kv_heads;
+  return with_kv_heads == nullptr || most_kv_heads <= 0 ? spec : with_kv_heads(spec, most_kv_heads);
 }
 
 bool rows_differ(const ProofBatch& batch, const DecodeResult& one, const DecodeResult& other, int request) {

@@ -11,6 +11,7 @@
 #include "src/api/buffer_impl.hpp"
 #include "src/api/kernel_impl.hpp"
 #include "src/api/plan_impl.hpp"
+#include "src/api/specialize.hpp"
 #include "src/device/virtual/launcher.hpp"
 #include "tools/librt/numbers.hpp"
 
@@ -104,6 +105,7 @@ Kernel ProofBench::kernel_for(const Spec& spec) {
   kernel->artifact = artifacts_.decode;
   kernel->device = machine_->device;
   kernel->decode = machine_->decode;
+  kernel->merge_spec = api::merge_of(spec).value_or(Spec{});
   kernel->load_merge = [merge = machine_->merge] { return merge; };
   return Kernel(std::move(kernel));
 }
@@ -183,7 +185,7 @@ ptx::Labels all_of(const std::vector<ptx::Labels>& labels) {
 ProofRun ProofBench::run(const ProofBatch& batch, int split_pages, SourceWindow window) {
   ++runs_;
   const DecodeProblem& problem = batch.problem();
-  const bool is_mla = std::holds_alternative<MlaDecodeSpec>(problem.spec);
+  const bool is_mla = problem.spec.as<MlaDecodeSpec>().has_value();
   const Kernel kernel = kernel_for(problem.spec);
   const Plan plan = kernel.plan(problem.kv_indptr, batch.planned_last_page_len(), {.split_pages = split_pages});
   const Buffers owner(machine_->device, batch, plan);

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <set>
 
+#include "src/api/specialize.hpp"
 #include "tools/librt/decode.hpp"
 
 namespace librt::tool {
@@ -50,8 +51,8 @@ Lengths all_residues(int page_size, tiles::Tile tile) {
 }  // namespace
 
 tiles::Tile tile_of(const Spec& spec, const Arch& arch) {
-  if (const auto* const gqa = std::get_if<GqaDecodeSpec>(&spec)) return tiles::gqa_tile(arch.sm, gqa->head_dim);
-  return tiles::mla_tile(arch.sm, tiles::mla_rows(std::get<MlaDecodeSpec>(spec).num_heads));
+  const KernelVariant variant = api::variant_of(spec, arch);
+  return {std::max(variant.tile_tokens, 1), std::max(variant.stages, 1)};
 }
 
 std::vector<ProofCase> proof_cases(const Spec& spec, const Arch& arch) {

@@ -6,8 +6,7 @@
 #include <string>
 #include <vector>
 
-#include "kernels/gqa_decode/gqa_decode.h"
-#include "kernels/mla_decode/mla_decode.h"
+#include "kernels/shared_memory.h"
 
 namespace librt::tool {
 

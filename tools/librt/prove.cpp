@@ -57,9 +57,10 @@ std::shared_ptr<const Artifact> with_text(const Artifact& artifact, std::string 
 
 ProofArtifacts compile_with_lines(const Options& options, const Spec& spec, const ProofArtifacts& plain) {
   const Arch& arch = plain.decode->arch;
-  return {with_text(*plain.decode, api::ptx_with_lines(options, api::specialize(spec, arch), *plain.decode)),
-          with_text(*plain.merge, api::ptx_with_lines(options, api::specialize_merge(spec, arch), *plain.merge)),
-          plain.instruction_limit};
+  return {
+      with_text(*plain.decode, api::ptx_with_lines(options, api::specialize(spec, arch), *plain.decode)),
+      with_text(*plain.merge, api::ptx_with_lines(options, api::specialize(*api::merge_of(spec), arch), *plain.merge)),
+      plain.instruction_limit};
 }
 
 std::vector<Verdict> prove_spec(Runtime& runtime, const Spec& spec, const std::vector<Arch>& archs,

@@ -39,7 +39,7 @@ class Reader {
 
   std::vector<double> key(int request, int position, int kv_head) const {
     std::vector<double> row = page_row(0, request, position, kv_head);
-    if (std::holds_alternative<MlaDecodeSpec>(problem_.spec)) {
+    if (problem_.spec.as<MlaDecodeSpec>().has_value()) {
       const std::vector<double> kpe = page_row(1, request, position, kv_head);
       row.insert(row.end(), kpe.begin(), kpe.end());
     }
@@ -47,7 +47,7 @@ class Reader {
   }
 
   std::vector<double> value(int request, int position, int kv_head) const {
-    return page_row(std::holds_alternative<MlaDecodeSpec>(problem_.spec) ? 0 : 1, request, position, kv_head);
+    return page_row(problem_.spec.as<MlaDecodeSpec>().has_value() ? 0 : 1, request, position, kv_head);
   }
 
   int length(int request) const {

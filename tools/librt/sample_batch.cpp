@@ -17,7 +17,7 @@ constexpr std::array kPageIds = {6, 1, 4, 2};  // the other four pages of the po
 SampleBatch::SampleBatch(const Spec& spec) {
   const DecodeShape shape = shape_of(spec);
   // Models scale by the dimensions that q had before MLA absorbed a projection: 128 + 64.
-  const int scaled = std::holds_alternative<MlaDecodeSpec>(spec) ? 192 : shape.query_dims[0];
+  const int scaled = spec.as<MlaDecodeSpec>() ? 192 : shape.query_dims[0];
   problem_.spec = spec;
   problem_.batch = 1;
   problem_.num_pages = kPoolPages;

@@ -230,7 +230,7 @@ TensorFile read_tensor_file(const std::string& path) {
 
 std::vector<std::byte> batch_file(const DecodeProblem& problem) {
   const DecodeShape shape = shape_of(problem.spec);
-  const bool gqa = std::holds_alternative<GqaDecodeSpec>(problem.spec);
+  const bool gqa = problem.spec.as<GqaDecodeSpec>().has_value();
   const std::string dtype = shape.dtype == DType::bf16 ? "BF16" : "F16";
   std::map<std::string, Tensor> tensors;
   for (std::size_t part = 0; part < 2; ++part) {

@@ -18,7 +18,7 @@ Spec typed_spec(const std::vector<std::string>& words) {
 Arch typed_arch(const std::string& text) {
   try {
     const Arch arch = parse_arch(text);
-    api::require_tensor_cores(arch);
+    api::require_arch(arch);
     return arch;
   } catch (const Error& error) {
     throw UsageError(error.what());
@@ -38,7 +38,7 @@ std::vector<Arch> wanted_archs(const std::vector<std::string>& texts, const Mani
   }
   for (const Arch& arch : manifest.archs) {
     try {
-      api::require_tensor_cores(arch);
+      api::require_arch(arch);
     } catch (const Error& error) {
       throw Error(ErrorCode::invalid_argument, fmt::format("{}: archs: {}", name, error.what()));
     }

@@ -50,10 +50,10 @@ TEST_CASE("Values outside their enum are refused by name", "[boundary]") {
     validate(GqaDecodeSpec{.dtype = odd, .num_qo_heads = 2, .num_kv_heads = 1, .head_dim = 64, .page_size = 4});
   });
   REQUIRE(gqa);
-  CHECK(gqa->what == "gqa_decode: dtype=99 is not supported; allowed: DType::bf16, DType::f16");
+  CHECK(gqa->what == "gqa_decode: dtype=99 is not supported; allowed: bf16, f16");
   CHECK(thrown_by([&] {
           validate(MlaDecodeSpec{.dtype = DType::f16, .kv_dtype = odd, .num_heads = 2, .page_size = 4});
-        })->what == "mla_decode: kv_dtype=99 is not supported; allowed: DType::bf16, DType::f16");
+        })->what == "mla_decode: kv_dtype=99 is not supported; allowed: bf16, f16");
 
   const TempDir dir;
   Options options = virtual_options(dir);

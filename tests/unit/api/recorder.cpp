@@ -16,7 +16,6 @@
 #include <mutex>
 #include <thread>
 
-#include "src/api/spec_text.hpp"
 #include "src/util/files.hpp"
 #include "tests/support/temp_dir.hpp"
 
@@ -39,7 +38,7 @@ struct Warnings {
 };
 
 Spec spec_of(int page_size) {
-  return api::normalized(MlaDecodeSpec{.num_heads = 16, .page_size = page_size});
+  return MlaDecodeSpec{.num_heads = 16, .page_size = page_size};
 }
 
 const Arch kArch{90, 'a', false};

@@ -119,7 +119,8 @@ TEST_CASE("With the cache off nothing is written, and an edited source has its o
 TEST_CASE("A stub that does not compile gives the log, the stub and the options") {
   const TempDir dir;
   Options options = virtual_options(dir);
-  options.source_edits = {{.file = "gqa_decode/gqa_decode.cuh", .find = "#pragma once", .replace = "#pragma once\nint = 3;"}};
+  options.source_edits = {
+      {.file = "gqa_decode/gqa_decode.cuh", .find = "#pragma once", .replace = "#pragma once\nint = 3;"}};
   Runtime rt(options);
   try {
     rt.compile(kSpec, kPtx);
@@ -197,7 +198,26 @@ TEST_CASE("launch checks its arguments by name") {
         fmt::format("q is {}, which is not aligned to 16 bytes", static_cast<const void*>(unaligned)));
   CHECK(thrown_by([&] {
           kernel.launch(plan, MlaDecodeArgs{});
-        })->what.starts_with("MlaDecodeArgs given to a kernel for"));
+        })->what.starts_with("q_nope is no argument of gqa_decode; allowed: q, k_pages, "));
+
+  // By name, in any order; what is not bound is null.
+  const auto bindings = good.bindings();
+  std::vector<Binding> list(bindings.rbegin(), bindings.rend());
+  CHECK_NOTHROW(kernel.launch(plan, list));
+  const auto complaint_about = [&](const Binding& change, std::size_t at) {
+    std::vector<Binding> changed = list;
+    changed.at(at) = change;
+    const auto thrown = thrown_by([&] { kernel.launch(plan, changed); });
+    return thrown ? thrown->what : std::string("accepted");
+  };
+  REQUIRE(list[0].name == "sm_scale");
+  CHECK(complaint_about(Binding("sm_scal", 0.125f), 0).starts_with("sm_scal is no argument of gqa_decode; did you mean "
+                                                                  "sm_scale?"));
+  CHECK(complaint_about(list[1], 0) == "workspace is given twice");
+  CHECK(complaint_about(Binding("sm_scale", q_buffer.data()), 0) == "sm_scale is a pointer; allowed: a number");
+  CHECK(complaint_about(Binding("k_pages", page_buffer.data()), 8) == "k_pages is a pointer; allowed: a PagedTensor");
+  list.pop_back();
+  CHECK(thrown_by([&] { kernel.launch(plan, list); })->what == "q is null");
   CHECK(rt.stats().compiled == 2);  // the decode and the merge
   rt.get(kSpec);
   CHECK(rt.stats().memory_hits == 1);

@@ -39,7 +39,7 @@ TEST_CASE("The stub's arguments and the spec's JSON say the same") {
 }
 
 TEST_CASE("The merge depends on the output's dtype and head dim alone") {
-  const Specialized merge = specialize_merge(MlaDecodeSpec{.num_heads = 5, .page_size = 64}, kSm80);
+  const Specialized merge = specialize(*merge_of(MlaDecodeSpec{.num_heads = 5, .page_size = 64}), kSm80);
   CHECK(merge.program.kernel == "merge_states");
   CHECK(merge.program.arguments == "librt::device::Bf16, 512");
   CHECK(merge.shared_bytes == 0);

@@ -1,4 +1,4 @@
-#include "src/api/launch_checks.hpp"
+#include "src/kernel/launch_checks.hpp"
 
 #include <librt/librt.hpp>
 
@@ -23,7 +23,7 @@ constexpr int kPageSize = 4, kHeads = 2, kDim = 64;
 alignas(16) std::array<char, 16> anywhere{};
 
 std::string complaint_about(const PagedTensor& tensor, int heads = kHeads) {
-  const auto thrown = thrown_by([&] { api::check_pages({"k_pages", tensor, kPageSize, heads, kDim}, true); });
+  const auto thrown = thrown_by([&] { kernel::check_pages({"k_pages", tensor, kPageSize, heads, kDim}, true); });
   return thrown ? thrown->what : "accepted";
 }
 

@@ -1,14 +1,14 @@
 // What a launch refuses before anything is enqueued. The checks take no lock and allocate only when they throw.
 #pragma once
 
-#include <librt/kernel.hpp>
+#include <librt/binding.hpp>
 
 #include <cstddef>
 #include <cstdint>
 #include <span>
 #include <string_view>
 
-namespace librt::api {
+namespace librt::kernel {
 
 /// Throws Error(invalid_argument) naming the argument, its value and what is allowed.
 void require_pointer(std::string_view name, const void* pointer, std::uintptr_t alignment);
@@ -33,7 +33,8 @@ struct PagedArgument {
 /// @param is_read some request has a page, so that the tensor must be there
 Strides check_pages(const PagedArgument& argument, bool is_read);
 /// Both tensors of a launch are indexed by the same page ids.
-void require_equal_pages(const PagedArgument& first, const PagedArgument& second);
+void require_equal_pages(std::string_view first_name, const PagedTensor& first, std::string_view second_name,
+                         const PagedTensor& second);
 
 /// Device memory that a launch uses. Of an argument whose size the host does not know, the first byte.
 struct Region {
@@ -45,4 +46,4 @@ struct Region {
 /// What is written must overlap nothing else. Null regions are left out.
 void require_apart(std::span<const Region> written, std::span<const Region> read);
 
-}  // namespace librt::api
+}  // namespace librt::kernel

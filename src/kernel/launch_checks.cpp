@@ -1,4 +1,4 @@
-#include "src/api/launch_checks.hpp"
+#include "src/kernel/launch_checks.hpp"
 
 #include <librt/error.hpp>
 
@@ -7,7 +7,7 @@
 #include <algorithm>
 #include <array>
 
-namespace librt::api {
+namespace librt::kernel {
 namespace {
 
 constexpr std::int64_t kStrideMultiple = 8;  // elements in 16 bytes
@@ -102,10 +102,11 @@ Strides check_pages(const PagedArgument& argument, bool is_read) {
   return strides;
 }
 
-void require_equal_pages(const PagedArgument& first, const PagedArgument& second) {
-  if (first.tensor.num_pages == second.tensor.num_pages) return;
+void require_equal_pages(std::string_view first_name, const PagedTensor& first, std::string_view second_name,
+                         const PagedTensor& second) {
+  if (first.num_pages == second.num_pages) return;
   refuse(fmt::format("{}.num_pages is {} and {}.num_pages is {}; they must be equal, since the page ids are the same",
-                     first.name, first.tensor.num_pages, second.name, second.tensor.num_pages));
+                     first_name, first.num_pages, second_name, second.num_pages));
 }
 
 void require_apart(std::span<const Region> written, std::span<const Region> read) {
@@ -120,4 +121,4 @@ void require_apart(std::span<const Region> written, std::span<const Region> read
   }
 }
 
-}  // namespace librt::api
+}  // namespace librt::kernel

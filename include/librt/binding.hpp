@@ -1,0 +1,43 @@
+// The arguments of a launch, by name.
+#pragma once
+
+#include <cstdint>
+#include <string_view>
+
+namespace librt {
+
+/// One paged tensor of the KV cache, in device memory. Element (page, token, head, dim) lies at
+/// data + page * page_stride + token * token_stride + head * head_stride + dim, counted in elements. A stride of 0
+/// means the dense NHD default: [num_pages, page_size, num_kv_heads, head_dim]. Strides must be multiples of 8 elements
+/// and data aligned to 16 bytes. For MLA (one head) head_stride is ignored. HND: page_stride = heads * page_size * dim,
+/// head_stride = page_size * dim, token_stride = dim. K and V may lie in one allocation, side by side or interleaved;
+/// strides by which two rows of one tensor would share elements are refused.
+struct PagedTensor {
+  const void* data = nullptr;
+  /// Page ids of a request must be below it. The same for both tensors of a launch. The virtual device checks the ids
+  /// that the requests own at every launch; a GPU does not.
+  std::int64_t num_pages = 0;
+  std::int64_t page_stride = 0;
+  std::int64_t token_stride = 0;
+  std::int64_t head_stride = 0;
+};
+
+/// The argument for the operand of that name. `name` must live until the launch returns.
+struct Binding {
+  enum class Kind { pointer, pages, number };
+
+  std::string_view name{};
+  Kind kind = Kind::pointer;
+  const void* data = nullptr;  ///< of a pointer
+  PagedTensor pages{};
+  float number = 0;
+
+  constexpr Binding() noexcept = default;
+  constexpr Binding(std::string_view operand, const void* pointer) noexcept : name(operand), data(pointer) {}
+  constexpr Binding(std::string_view operand, const PagedTensor& tensor) noexcept
+      : name(operand), kind(Kind::pages), pages(tensor) {}
+  constexpr Binding(std::string_view operand, float value) noexcept
+      : name(operand), kind(Kind::number), number(value) {}
+};
+
+}  // namespace librt

@@ -1,0 +1,151 @@
+#include "src/kernel/arguments.hpp"
+
+#include <librt/error.hpp>
+
+#include <fmt/format.h>
+
+#include <cmath>
+#include <string>
+#include <vector>
+
+#include "src/kernel/launch_checks.hpp"
+#include "src/util/text.hpp"
+
+namespace librt::kernel {
+namespace {
+
+constexpr std::uintptr_t kWorkspaceAlignment = 256;
+constexpr Binding kUnbound{};
+
+[[noreturn]] void refuse(const std::string& what) {
+  throw Error(ErrorCode::invalid_argument, what);
+}
+
+Binding::Kind kind_of(const Operand& operand) {
+  return operand.form == Form::paged    ? Binding::Kind::pages
+         : operand.form == Form::scalar ? Binding::Kind::number
+                                        : Binding::Kind::pointer;
+}
+
+[[noreturn]] void refuse_name(const Spec& spec, std::string_view name) {
+  std::vector<std::string_view> names;
+  for (const Operand& each : spec.kind()->description().operands) names.push_back(each.name);
+  refuse(fmt::format("{} is no argument of {}{}", util::shown(name), spec.kernel(), util::allowed_names(name, names)));
+}
+
+}  // namespace
+
+Arguments::Arguments(const Spec& spec, std::span<const Binding> bindings)
+    : spec_(spec), kind_(*spec.kind()), operands_(kind_.description().operands) {
+  bound_.fill(&kUnbound);
+  for (std::size_t i = 0; i < bindings.size(); ++i) {
+    const Binding& binding = bindings[i];
+    // Whoever binds in the order of the operands is found at once.
+    std::optional<std::size_t> operand = i;
+    if (i >= operands_.size() || operands_[i].name != binding.name) operand = kind_.operand(binding.name);
+    if (!operand) refuse_name(spec, binding.name);
+    if (bound_[*operand] != &kUnbound) refuse(fmt::format("{} is given twice", binding.name));
+    if (binding.kind != kind_of(operands_[*operand])) {
+      constexpr const char* kKinds[] = {"a pointer", "a PagedTensor", "a number"};
+      refuse(fmt::format("{} is {}; allowed: {}", binding.name, kKinds[static_cast<int>(binding.kind)],
+                         kKinds[static_cast<int>(kind_of(operands_[*operand]))]));
+    }
+    bound_[*operand] = &binding;
+  }
+}
+
+void Arguments::check(const LaunchFacts& facts) {
+  for (std::size_t i = 0; i < operands_.size(); ++i) check_one(i, facts);
+  for (std::size_t i = 1; i < num_paged_; ++i) {
+    require_equal_pages(operands_[paged_operand_[0]].name, paged_[0], operands_[paged_operand_[i]].name, paged_[i]);
+  }
+  check_overlap(facts);
+}
+
+void Arguments::check_one(std::size_t i, const LaunchFacts& facts) {
+  const Operand& operand = operands_[i];
+  const Binding& binding = *bound_[i];
+  switch (operand.form) {
+    case Form::paged:
+      return check_paged(i, facts);
+    case Form::workspace:
+      return require_pointer(operand.name, binding.data, kWorkspaceAlignment);
+    case Form::scalar:
+      if (!std::isfinite(binding.number) || (operand.nonzero && binding.number == 0)) {
+        refuse(fmt::format("{} is {}; it must be finite{}", operand.name, binding.number,
+                           operand.nonzero ? " and not 0" : ""));
+      }
+      return;
+    case Form::dense:
+      if (operand.meaning == Meaning::kv_indices && !facts.owns_pages) return;
+      const std::uintptr_t alignment = kind_.resolved(i).dtype_field ? kTensorAlignment : alignof(std::int32_t);
+      operand.optional ? require_aligned(operand.name, binding.data, alignment)
+                       : require_pointer(operand.name, binding.data, alignment);
+  }
+}
+
+void Arguments::check_paged(std::size_t i, const LaunchFacts& facts) {
+  const Operand& operand = operands_[i];
+  const auto& extents = kind_.resolved(i).extents;
+  const auto extent = [&](std::size_t n) { return static_cast<int>(extents[n].value(spec_, facts.batch, 0)); };
+  const std::size_t last = operand.shape.size() - 1;
+  const PagedArgument argument{operand.name, bound_[i]->pages, extent(1), last == 3 ? extent(2) : 1, extent(last)};
+  const Strides strides = check_pages(argument, facts.owns_pages);
+  PagedTensor& tensor = paged_.at(num_paged_);
+  tensor = bound_[i]->pages;
+  tensor.page_stride = strides.page;
+  tensor.token_stride = strides.token;
+  tensor.head_stride = strides.head;
+  paged_operand_.at(num_paged_++) = i;
+}
+
+/// Of an operand whose size the host does not know, the first byte.
+std::size_t Arguments::bytes_of(std::size_t i, const LaunchFacts& facts) const {
+  const Operand& operand = operands_[i];
+  if (operand.form == Form::workspace) return facts.workspace_bytes;
+  if (operand.form != Form::dense || operand.shape.empty()) return 1;
+  std::size_t bytes = kind_.element_bytes(i, spec_);
+  for (std::size_t n = 0; n < operand.shape.size(); ++n) {
+    bytes *= static_cast<std::size_t>(kind_.resolved(i).extents[n].value(spec_, facts.batch, 0));
+  }
+  return bytes;
+}
+
+void Arguments::check_overlap(const LaunchFacts& facts) const {
+  std::array<Region, kMost> written{}, read{};
+  std::size_t num_written = 0, num_read = 0;
+  for (std::size_t i = 0; i < operands_.size(); ++i) {
+    const Operand& operand = operands_[i];
+    if (operand.form == Form::scalar) continue;
+    const void* const data = operand.form == Form::paged ? bound_[i]->pages.data : bound_[i]->data;
+    const Region region{operand.name, data, bytes_of(i, facts)};
+    (operand.access == Access::write ? written[num_written++] : read[num_read++]) = region;
+  }
+  require_apart(std::span(written).first(num_written), std::span(read).first(num_read));
+}
+
+void Arguments::bind(LaunchArguments& launch) const {
+  for (std::size_t i = 0, paged = 0; i < operands_.size(); ++i) {
+    if (operands_[i].form == Form::paged) {
+      launch.bind(i, &paged_[paged++]);
+    } else if (operands_[i].form == Form::scalar) {
+      launch.bind(i, bound_[i]->number);
+    } else {
+      launch.bind(i, const_cast<void*>(bound_[i]->data));  // the operand says whether it is written
+    }
+  }
+}
+
+const std::int32_t* Arguments::integers(Meaning meaning) const {
+  const auto operand = kind_.operand(meaning);
+  return operand ? static_cast<const std::int32_t*>(bound_[*operand]->data) : nullptr;
+}
+
+void* Arguments::workspace() const {
+  for (std::size_t i = 0; i < operands_.size(); ++i) {
+    if (operands_[i].form == Form::workspace) return const_cast<void*>(bound_[i]->data);
+  }
+  return nullptr;
+}
+
+}  // namespace librt::kernel

@@ -1,0 +1,52 @@
+// A kernel as it was registered: its description, looked through once so that no request has to.
+#pragma once
+
+#include <librt/kernel_kind.hpp>
+
+#include <array>
+#include <atomic>
+#include <cstdint>
+#include <optional>
+
+namespace librt {
+
+class KernelKind {
+ public:
+  /// What an extent of a shape counts.
+  struct Extent {
+    enum class Of { field, batch, num_pages } of = Of::batch;
+    std::size_t field = 0;
+    int plus = 0;
+
+    std::int64_t value(const Spec& spec, std::int64_t batch, std::int64_t num_pages) const {
+      return (of == Of::field ? spec.at(field) : of == Of::batch ? batch : num_pages) + plus;
+    }
+  };
+  static constexpr std::size_t kMostExtents = 6;
+  struct ResolvedOperand {
+    std::array<Extent, kMostExtents> extents{};
+    std::optional<std::size_t> dtype_field;  // none: 4-byte elements
+  };
+
+  /// Throws Error(invalid_argument) that names the kernel, the field or operand, and what is allowed.
+  explicit KernelKind(const KernelDescription& description);
+  KernelKind(const KernelKind&) = delete;
+  KernelKind& operator=(const KernelKind&) = delete;
+
+  const KernelDescription& description() const noexcept { return description_; }
+  std::optional<std::size_t> field(std::string_view name) const noexcept;
+  std::optional<std::size_t> operand(std::string_view name) const noexcept;
+  std::optional<std::size_t> operand(Meaning meaning) const noexcept;
+  const ResolvedOperand& resolved(std::size_t operand) const { return operands_[operand]; }
+  std::size_t element_bytes(std::size_t operand, const Spec& spec) const;
+
+  mutable std::atomic<const KernelKind*> next{nullptr};  // in the registry
+
+ private:
+  Extent resolve(std::string_view extent, std::string_view operand) const;
+
+  KernelDescription description_;
+  std::array<ResolvedOperand, LaunchArguments::kMostOperands> operands_{};
+};
+
+}  // namespace librt

@@ -1,0 +1,21 @@
+// The kernels that this process knows.
+#pragma once
+
+#include <string_view>
+#include <vector>
+
+#include "src/kernel/kind.hpp"
+
+namespace librt::kernel {
+
+/// Thread safe, without a lock. Throws Error(invalid_argument): a name that is there already, or what KernelKind
+/// refuses.
+const KernelKind& add(const KernelDescription& description);
+
+/// Throws Error(invalid_argument) for a name that is not known, and names the nearest.
+const KernelKind& require(std::string_view name);
+
+/// Those that may be offered to a user.
+std::vector<std::string_view> names();
+
+}  // namespace librt::kernel
