@@ -36,6 +36,8 @@ struct Field {
   /// Whether its value stands in the key document of a cache entry. What reaches the program by another way, as the
   /// number of rows that follows from the number of heads, need not.
   bool in_key = true;
+  /// What engines call it in files, with blanks between the names.
+  std::string_view aliases{};
 };
 
 enum class Access { read, write };

@@ -19,12 +19,16 @@ constexpr int kMaxGroup = 16;
 constexpr int kMaxHeads = 65535;  // of a grid's second dimension
 constexpr int kHeadDims[] = {64, 80, 96, 128, 192, 256};
 
-constexpr Field kFields[] = {{.name = "dtype", .dtypes = kTensorCoreTypes},
-                             {.name = "kv_dtype", .dtypes = kTensorCoreTypes, .default_field = "dtype"},
-                             {.name = "num_qo_heads", .low = 1, .high = kMaxHeads, .in_key = false},
-                             {.name = "num_kv_heads", .low = 1, .high = kMaxHeads, .in_key = false},
-                             {.name = "head_dim", .values = kHeadDims},
-                             {.name = "page_size", .low = 1, .high = kMaxPageSize}};
+constexpr Field kFields[] = {
+    {.name = "dtype", .dtypes = kTensorCoreTypes},
+    {.name = "kv_dtype", .dtypes = kTensorCoreTypes, .default_field = "dtype"},
+    {.name = "num_qo_heads", .low = 1, .high = kMaxHeads, .in_key = false, .aliases = "num_q_heads"},
+    {.name = "num_kv_heads", .low = 1, .high = kMaxHeads, .in_key = false},
+    {.name = "head_dim",
+     .values = kHeadDims,
+     .aliases = "head_dim_qk qk_head_dim head_size head_dim_vo head_dim_v v_head_dim "
+                "vo_head_dim value_head_dim head_size_v"},
+    {.name = "page_size", .low = 1, .high = kMaxPageSize, .aliases = "block_size"}};
 
 constexpr std::string_view kRows[] = {"batch", "num_qo_heads", "head_dim"};
 constexpr std::string_view kPages[] = {"num_pages", "page_size", "num_kv_heads", "head_dim"};

@@ -17,12 +17,16 @@ constexpr int kMaxHeads = 128;
 constexpr int kCkvDims[] = {512};
 constexpr int kKpeDims[] = {64};
 
-constexpr Field kFields[] = {{.name = "dtype", .dtypes = kTensorCoreTypes},
-                             {.name = "kv_dtype", .dtypes = kTensorCoreTypes, .default_field = "dtype"},
-                             {.name = "num_heads", .low = 1, .high = kMaxHeads, .in_key = false},
-                             {.name = "head_dim_ckv", .values = kCkvDims, .default_value = 512},
-                             {.name = "head_dim_kpe", .values = kKpeDims, .default_value = 64},
-                             {.name = "page_size", .low = 1, .high = kMaxPageSize}};
+constexpr Field kFields[] = {
+    {.name = "dtype", .dtypes = kTensorCoreTypes},
+    {.name = "kv_dtype", .dtypes = kTensorCoreTypes, .default_field = "dtype"},
+    {.name = "num_heads", .low = 1, .high = kMaxHeads, .in_key = false, .aliases = "num_qo_heads num_q_heads"},
+    {.name = "head_dim_ckv",
+     .values = kCkvDims,
+     .default_value = 512,
+     .aliases = "kv_lora_rank head_dim_vo head_dim_v"},
+    {.name = "head_dim_kpe", .values = kKpeDims, .default_value = 64, .aliases = "qk_rope_head_dim"},
+    {.name = "page_size", .low = 1, .high = kMaxPageSize, .aliases = "block_size"}};
 
 constexpr std::string_view kCkvRows[] = {"batch", "num_heads", "head_dim_ckv"};
 constexpr std::string_view kKpeRows[] = {"batch", "num_heads", "head_dim_kpe"};

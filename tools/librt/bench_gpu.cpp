@@ -80,10 +80,10 @@ Metric measure_decode(Runtime& runtime, const std::string& name, const Spec& spe
   const auto cache_rows = static_cast<std::size_t>(num_pages) * static_cast<std::size_t>(shape.page_size) *
                           static_cast<std::size_t>(shape.kv_heads);
   const auto dim = [](int value) { return static_cast<std::size_t>(value); };
-  const Buffer q0 = numbers(runtime, rows * dim(shape.query_dims[0]));
-  const Buffer q1 = shape.query_dims[1] > 0 ? numbers(runtime, rows * dim(shape.query_dims[1])) : Buffer{};
-  const Buffer p0 = numbers(runtime, cache_rows * dim(shape.page_dims[0]));
-  const Buffer p1 = numbers(runtime, cache_rows * dim(shape.page_dims[1]));
+  const Buffer q0 = numbers(runtime, rows * dim(shape.queries[0].dim));
+  const Buffer q1 = shape.queries.size() > 1 ? numbers(runtime, rows * dim(shape.queries[1].dim)) : Buffer{};
+  const Buffer p0 = numbers(runtime, cache_rows * dim(shape.pages[0].dim));
+  const Buffer p1 = numbers(runtime, cache_rows * dim(shape.pages[1].dim));
   const Buffer kv_indptr = runtime.upload(std::span<const std::int32_t>(indptr));
   const Buffer kv_indices = runtime.upload(std::span<const std::int32_t>(indices));
   const Buffer kv_last = runtime.upload(std::span<const std::int32_t>(last));
@@ -100,7 +100,7 @@ Metric measure_decode(Runtime& runtime, const std::string& name, const Spec& spe
     args.out = out.data();
     args.lse = lse.as<float>();
     args.workspace = workspace.data();
-    args.sm_scale = 1.0F / std::sqrt(static_cast<float>(shape.query_dims[0]));
+    args.sm_scale = 1.0F / std::sqrt(static_cast<float>(shape.queries[0].dim));
     return args;
   };
   const PagedTensor first{.data = p0.data(), .num_pages = num_pages};
@@ -109,7 +109,7 @@ Metric measure_decode(Runtime& runtime, const std::string& name, const Spec& spe
   const auto mla = fill(MlaDecodeArgs{.q_nope = q0.data(), .q_pe = q1.data(), .ckv_pages = first, .kpe_pages = second});
   const bool is_gqa = spec.as<GqaDecodeSpec>().has_value();
   const double seconds = seconds_of(runtime, [&] { is_gqa ? kernel.launch(plan, gqa) : kernel.launch(plan, mla); });
-  const double cache_bytes = 2.0 * static_cast<double>(cache_rows) * (shape.page_dims[0] + shape.page_dims[1]);
+  const double cache_bytes = 2.0 * static_cast<double>(cache_rows) * (shape.pages[0].dim + shape.pages[1].dim);
   return bandwidth(name, cache_bytes, seconds);
 }
 

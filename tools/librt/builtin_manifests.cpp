@@ -13,7 +13,7 @@ namespace librt::tool {
 Manifest kernel_matrix() {
   Manifest matrix;
   for (const BuiltInManifest& each : built_in_manifests()) {
-    if (!each.path.ends_with("/matrix.json")) continue;
+    if (!is_kernel(each)) continue;
     const Manifest one = parse_manifest(each.text, each.path);
     matrix.specs.insert(matrix.specs.end(), one.specs.begin(), one.specs.end());
     for (const Arch& arch : one.archs) {

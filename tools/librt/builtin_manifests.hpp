@@ -18,6 +18,11 @@ struct BuiltInManifest {
 /// The kernels' own (kernels/NAME/matrix.json) and those of models (kernels/manifests/NAME.json).
 const std::vector<BuiltInManifest>& built_in_manifests();
 
+/// What ships of a kernel.
+inline bool is_kernel(const BuiltInManifest& manifest) {
+  return manifest.path.ends_with("/matrix.json");
+}
+
 /// What ships: the matrices of all kernels in one. Its name is "matrix".
 inline constexpr std::string_view kMatrix = "matrix";
 Manifest kernel_matrix();

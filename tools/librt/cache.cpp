@@ -11,6 +11,7 @@
 #include "src/cache/directory.hpp"
 #include "src/util/text.hpp"
 #include "tools/librt/cache_verbs.hpp"
+#include "tools/librt/help_examples.hpp"
 #include "tools/librt/progress_bar.hpp"
 #include "tools/librt/table.hpp"
 
@@ -233,7 +234,7 @@ void add_cache(CLI::App& tool, int& exit_code) {
   add_key(add("show", "Explain one entry: what it holds, and what its key is made of", "librt cache show 3fa91c02",
               cache_show_entry));
   describe_why(*add("why", "Say whether a specialization is there, and if not, what differs from the nearest entry",
-                    "librt cache why mla_decode num_heads=16 page_size=64 dtype=bf16 --arch sm_90a", cache_why),
+                    help::kWhyExample, cache_why),
                *settings);
   describe_prewarm(
       *add("prewarm",

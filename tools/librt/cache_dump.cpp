@@ -9,6 +9,7 @@
 #include <limits>
 #include <utility>
 
+#include "tools/librt/decode.hpp"
 #include "tools/librt/metadata.hpp"
 #include "tools/librt/unread_names.hpp"
 
@@ -36,16 +37,14 @@ class Reader {
     dump_.kv_indices = integers("kv_indices");
     dump_.kv_last_page_len = integers("kv_last_page_len");
     if (file_.find("qo_indptr") != nullptr) dump_.qo_indptr = integers("qo_indptr");
-    if (dump_.kernel == "gqa_decode") {
-      add_query("q");
-      add_pages("k_pages");
-      add_pages("v_pages");
-      check_gqa_heads();
-    } else if (dump_.kernel == "mla_decode") {
-      add_query("q_nope");
-      add_query("q_pe");
-      add_pages("ckv_pages");
-      add_pages("kpe_pages");
+    if (const KernelKind* const kind = find_kernel(dump_.kernel)) {
+      for (const Operand& operand : description(*kind).operands) {
+        const Use use = use_of(description(*kind), operand);
+        num_expected_ += use == Use::query || use == Use::pages ? 1 : 0;
+        if (use == Use::query) add_query(operand);
+        if (use == Use::pages) add_pages(operand);
+      }
+      check_heads();
     }
     check_dims();
     check_sizes();
@@ -67,16 +66,18 @@ class Reader {
   void read_metadata() {
     collect("metadata", [&] { dump_.kernel = read_kernel(file_); });
     if (dump_.kernel.empty()) {
-      if (file_.find("k_pages") != nullptr) dump_.kernel = "gqa_decode";
-      if (file_.find("ckv_pages") != nullptr) dump_.kernel = "mla_decode";
+      for (const KernelKind* const kind : kernel_kinds()) {
+        const auto& operands = description(*kind).operands;
+        const auto pages = std::ranges::find(operands, Form::paged, &Operand::form);
+        if (pages != operands.end() && file_.find(pages->name) != nullptr) dump_.kernel = description(*kind).name;
+      }
       notes_.add("not_checked", dump_.kernel.empty()
                                     ? "queries and pages: without the kernel's name they are not known"
                                     : fmt::format("the kernel is taken for {}, from the tensors' names", dump_.kernel));
     }
     collect("metadata", [&] { read_sm_scale(file_); });
     for (const auto& check : kMetadataChecks) collect("metadata", [&] { check(file_); });
-    // One head: both layouts of MLA are the same.
-    collect("metadata", [&] { dump_.hnd = read_hnd(file_) && dump_.kernel == "gqa_decode"; });
+    collect("metadata", [&] { dump_.hnd = read_hnd(file_); });
     const UnreadNames unread = unread_names(file_, dump_.kernel);
     for (const std::string& each : unread.refused) problems_.add(kUnsupported, each);
     for (const std::string& each : unread.ignored) notes_.add("ignored", each);
@@ -155,7 +156,8 @@ class Reader {
     return {};
   }
 
-  void add_query(const std::string& name) {
+  void add_query(const Operand& operand) {
+    const std::string name(operand.name);
     const Tensor* const tensor = tensor_of_rank(name, 3);
     if (tensor == nullptr) return;
     const auto format = format_of(name, *tensor, false);
@@ -173,13 +175,17 @@ class Reader {
             fmt::format("its first dimensions must be {} and {}, as those of {}", first.rows, first.heads, first.name));
       }
     }
-    dump_.queries.push_back({name, tensor->bytes, *format, tensor->shape[0], tensor->shape[1], tensor->shape[2]});
+    sizes_[operand.shape[1]] = tensor->shape[1];
+    sizes_[operand.shape[2]] = tensor->shape[2];
+    dump_.queries.push_back(
+        {name, operand.shape[2], tensor->bytes, *format, tensor->shape[0], tensor->shape[1], tensor->shape[2]});
     check_row(dump_.queries.back());
   }
 
-  void add_pages(const std::string& name) {
-    const bool has_heads = dump_.kernel == "gqa_decode";
-    const Tensor* const tensor = tensor_of_rank(name, has_heads ? 4 : 3);
+  void add_pages(const Operand& operand) {
+    const std::string name(operand.name);
+    const bool has_heads = operand.shape.size() == 4;  // without, both layouts are the same
+    const Tensor* const tensor = tensor_of_rank(name, operand.shape.size());
     if (tensor == nullptr) return;
     const auto format = format_of(name, *tensor, true);
     const auto& shape = tensor->shape;
@@ -202,7 +208,11 @@ class Reader {
     }
     if (!format) return;
     check_type_agrees(name, *tensor, dump_.pages);
-    dump_.pages.push_back({name, tensor->bytes, *format, 0, 0, shape.back()});
+    sizes_[operand.shape[1]] = page_size;
+    if (has_heads) sizes_[operand.shape[2]] = kv_heads;
+    // Where a query has that dimension too, its own counts.
+    sizes_.try_emplace(operand.shape.back(), shape.back());
+    dump_.pages.push_back({name, operand.shape.back(), tensor->bytes, *format, 0, 0, shape.back()});
     check_row(dump_.pages.back());
   }
 
@@ -225,44 +235,34 @@ class Reader {
   /// A page row meets the query row of the same place among the tensors.
   void check_dims() {
     for (const DumpTensor& pages : dump_.pages) {
-      const bool is_rotary = pages.name == "kpe_pages";
-      const std::string query_name = dump_.kernel == "gqa_decode" ? "q" : is_rotary ? "q_pe" : "q_nope";
-      const auto query = std::find_if(dump_.queries.begin(), dump_.queries.end(),
-                                      [&](const DumpTensor& candidate) { return candidate.name == query_name; });
+      const auto query = std::ranges::find(dump_.queries, pages.field, &DumpTensor::field);
       if (query == dump_.queries.end()) continue;
       if (query->dim != pages.dim) {
         shape_problem(pages.name, *file_.find(pages.name),
-                      fmt::format("its last dimension must be {}, as that of {}", query->dim, query_name));
+                      fmt::format("its last dimension must be {}, as that of {}", query->dim, query->name));
       }
       // The other page tensor has been compared with the first.
       const bool is_first = &pages == &dump_.pages.front();
       if (is_first && pages.format.bytes == 2 && pages.format.name != query->format.name) {
         type_problem(pages.name, *file_.find(pages.name),
-                     fmt::format("{} is {}, and they must be the same", query_name, query->format.name));
+                     fmt::format("{} is {}, and they must be the same", query->name, query->format.name));
       }
     }
   }
 
   void check_sizes() {
-    const bool gqa = dump_.kernel == "gqa_decode";
-    if (dump_.pages.size() != 2 || dump_.queries.size() != (gqa ? 1 : 2)) return;
-    const auto size = [](std::int64_t value) { return static_cast<int>(value); };
-    DecodeShape shape{.heads = size(dump_.queries[0].heads),
-                      .kv_heads = size(dump_.kv_heads),
-                      .out_dim = size(dump_.pages[gqa ? 1 : 0].dim),
-                      .page_size = size(dump_.page_size)};
-    for (std::size_t i = 0; i < dump_.queries.size(); ++i) shape.query_dims[i] = size(dump_.queries[i].dim);
-    collect("metadata", [&] { check_stated_sizes(file_, dump_.kernel, shape); });
+    if (dump_.pages.size() + dump_.queries.size() != num_expected_) return;
+    collect("metadata", [&] { check_stated_sizes(file_, sizes_, dump_.kernel); });
   }
 
-  void check_gqa_heads() {
+  void check_heads() {
     if (dump_.queries.empty() || dump_.kv_heads == 0) return;
     if (dump_.queries[0].heads % dump_.kv_heads == 0) return;
     problems_.add("shape",
-                  fmt::format("tensor q has {} heads, which is not a multiple of the {} heads of the pages; is the "
+                  fmt::format("tensor {} has {} heads, which is not a multiple of the {} heads of the pages; is the "
                               "kv_layout {} right?",
-                              dump_.queries[0].heads, dump_.kv_heads, dump_.hnd ? "HND" : "NHD"),
-                  {{"tensor", "q"}, {"value", dump_.queries[0].heads}});
+                              dump_.queries[0].name, dump_.queries[0].heads, dump_.kv_heads, dump_.hnd ? "HND" : "NHD"),
+                  {{"tensor", dump_.queries[0].name}, {"value", dump_.queries[0].heads}});
   }
 
   /// The file is read to an address that new aligned, so that the address of a tensor shows its place in the file.
@@ -282,6 +282,8 @@ class Reader {
                                         kRowAlignment, fmt::join(misaligned, ", ")));
   }
 
+  StatedSizes sizes_;
+  std::size_t num_expected_ = 0;  // query and page tensors
   const Safetensors& file_;
   FindingList& problems_;
   FindingList& notes_;

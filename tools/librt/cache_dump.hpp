@@ -27,6 +27,7 @@ struct ElementFormat {
 /// A query tensor, [rows, heads, dim], or a page tensor in the layout of the dump.
 struct DumpTensor {
   std::string name;
+  std::string_view field;  ///< of the spec: the last dimension
   std::span<const std::byte> bytes;
   ElementFormat format;
   std::int64_t rows = 0;   ///< of queries

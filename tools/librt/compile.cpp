@@ -9,6 +9,7 @@
 #include "src/jit/binary_info.hpp"
 #include "src/util/files.hpp"
 #include "src/util/text.hpp"
+#include "tools/librt/help_examples.hpp"
 #include "tools/librt/output_file.hpp"
 #include "tools/librt/progress_bar.hpp"
 #include "tools/librt/table.hpp"
@@ -132,17 +133,26 @@ int compile(const CompileSettings& settings) {
   return kDone;
 }
 
+/// A line for each kernel: what has to be given.
+std::string required_members() {
+  std::string text;
+  for (const KernelKind* const kind : kernel_kinds()) {
+    text += fmt::format("\n  {}", description(*kind).name);
+    for (const Field& field : description(*kind).fields) {
+      if (!field.default_value && field.default_field.empty()) text += fmt::format(" {}=", field.name);
+    }
+  }
+  return text;
+}
+
 }  // namespace
 
 void add_compile(CLI::App& tool, int& exit_code) {
   auto settings = std::make_shared<CompileSettings>();
-  CLI::App* const verb = add_verb(
-      tool, "compile", "Compile one specialization to a cubin or PTX file; needs no GPU",
-      "librt compile mla_decode num_heads=16 page_size=64 dtype=bf16 --arch sm_90a -o mla.cubin", settings->json);
+  CLI::App* const verb = add_verb(tool, "compile", "Compile one specialization to a cubin or PTX file; needs no GPU",
+                                  help::kCompileExample, settings->json);
   verb->add_option("KERNEL", settings->words,
-                   "The kernel's name, then its members as key=value in any order:\n"
-                   "  gqa_decode dtype= num_qo_heads= num_kv_heads= head_dim= page_size=\n"
-                   "  mla_decode dtype= num_heads= page_size=")
+                   "The kernel's name, then its members as key=value in any order:" + required_members())
       ->required()
       ->type_name("key=value");
   verb->add_option("--arch", settings->arch, "sm_XX[a|f] for a cubin, compute_XX for PTX alone")

@@ -1,5 +1,7 @@
 #include "tools/librt/decode.hpp"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 
 #include "tools/librt/numbers.hpp"
@@ -36,33 +38,57 @@ PagedTensor paged_tensor(const DecodeProblem& problem, const DecodeBuffers& buff
 
 }  // namespace
 
-DecodeShape shape_of(const Spec& spec) {
-  if (const auto gqa = spec.as<GqaDecodeSpec>()) {
-    return {.dtype = gqa->dtype,
-            .heads = gqa->num_qo_heads,
-            .kv_heads = gqa->num_kv_heads,
-            .query_dims = {gqa->head_dim, 0},
-            .page_dims = {gqa->head_dim, gqa->head_dim},
-            .out_dim = gqa->head_dim,
-            .page_size = gqa->page_size};
+Use use_of(const KernelDescription& kernel, const Operand& operand) {
+  const bool has_dtype = operand.form == Form::dense && operand.element != "f32" && operand.element != "i32";
+  switch (operand.meaning) {
+    case Meaning::kv_indptr:
+      return Use::kv_indptr;
+    case Meaning::kv_indices:
+      return Use::kv_indices;
+    case Meaning::kv_last_page_len:
+      return Use::kv_last_page_len;
+    case Meaning::none:
+      break;
   }
-  const MlaDecodeSpec mla = spec.as<MlaDecodeSpec>().value();
-  return {.dtype = mla.dtype,
-          .heads = mla.num_heads,
-          .kv_heads = 1,
-          .query_dims = {mla.head_dim_ckv, mla.head_dim_kpe},
-          .page_dims = {mla.head_dim_ckv, mla.head_dim_kpe},
-          .out_dim = mla.head_dim_ckv,
-          .page_size = mla.page_size};
+  if (operand.form == Form::workspace) return Use::workspace;
+  if (operand.form == Form::scalar && operand.name == "sm_scale") return Use::scale;
+  if (operand.form == Form::paged && operand.access == Access::read) return Use::pages;
+  if (has_dtype && operand.shape.size() == 3) return operand.access == Access::read ? Use::query : Use::out;
+  if (operand.access == Access::write && operand.element == "f32" && operand.shape.size() == 2) return Use::lse;
+  throw Error(ErrorCode::unsupported,
+              fmt::format("kernel {}: batches have nothing for the operand {}", kernel.name, operand.name));
+}
+
+DecodeShape shape_of(const Spec& spec) {
+  const KernelDescription& kernel = description(*spec.kind());
+  DecodeShape shape{.kv_heads = 1};
+  for (const Operand& operand : kernel.operands) {
+    const Use use = use_of(kernel, operand);
+    shape.has_lse = shape.has_lse || use == Use::lse;
+    if (use != Use::query && use != Use::pages && use != Use::out) continue;
+    const PartShape part{operand.name, operand.shape.back(), spec.get(operand.shape.back())};
+    if (use == Use::query) shape.queries.push_back(part);
+    if (use == Use::pages) {
+      shape.pages.push_back(part);
+      shape.page_size = spec.get(operand.shape[1]);
+      if (operand.shape.size() == 4) shape.kv_heads = spec.get(operand.shape[2]);
+    }
+    if (use == Use::out) {
+      shape.dtype = spec.dtype(operand.element);
+      shape.heads = spec.get(operand.shape[1]);
+      shape.out_dim = part.dim;
+    }
+  }
+  return shape;
 }
 
 PageStrides nhd_strides(const DecodeShape& shape, std::size_t part) {
-  const std::int64_t dim = shape.page_dims[part];
+  const std::int64_t dim = shape.pages[part].dim;
   return {.page = shape.page_size * shape.kv_heads * dim, .token = shape.kv_heads * dim, .head = dim};
 }
 
 PageStrides hnd_strides(const DecodeShape& shape, std::size_t part) {
-  const std::int64_t dim = shape.page_dims[part];
+  const std::int64_t dim = shape.pages[part].dim;
   return {.page = shape.page_size * shape.kv_heads * dim, .token = dim, .head = shape.page_size * dim};
 }
 
@@ -71,52 +97,59 @@ std::int64_t row_of(const PageStrides& strides, std::int64_t page, std::int64_t 
 }
 
 void launch(const Kernel& kernel, const Plan& plan, const DecodeProblem& problem, const DecodeBuffers& buffers) {
-  const auto* const kv_indptr = buffers.kv_indptr.as<const std::int32_t>();
-  const auto* const kv_indices = buffers.kv_indices.as<const std::int32_t>();
-  const auto* const kv_last_page_len = buffers.kv_last_page_len.as<const std::int32_t>();
-  if (problem.spec.as<GqaDecodeSpec>()) {
-    kernel.launch(plan, GqaDecodeArgs{.q = buffers.queries[0].data(),
-                                      .k_pages = paged_tensor(problem, buffers, 0),
-                                      .v_pages = paged_tensor(problem, buffers, 1),
-                                      .kv_indptr = kv_indptr,
-                                      .kv_indices = kv_indices,
-                                      .kv_last_page_len = kv_last_page_len,
-                                      .out = buffers.out.data(),
-                                      .lse = buffers.lse.as<float>(),
-                                      .workspace = buffers.workspace.data(),
-                                      .sm_scale = problem.sm_scale});
-  } else {
-    kernel.launch(plan, MlaDecodeArgs{.q_nope = buffers.queries[0].data(),
-                                      .q_pe = buffers.queries[1].data(),
-                                      .ckv_pages = paged_tensor(problem, buffers, 0),
-                                      .kpe_pages = paged_tensor(problem, buffers, 1),
-                                      .kv_indptr = kv_indptr,
-                                      .kv_indices = kv_indices,
-                                      .kv_last_page_len = kv_last_page_len,
-                                      .out = buffers.out.data(),
-                                      .lse = buffers.lse.as<float>(),
-                                      .workspace = buffers.workspace.data(),
-                                      .sm_scale = problem.sm_scale});
+  const KernelDescription& described = description(*problem.spec.kind());
+  std::vector<Binding> bindings;
+  std::size_t query = 0, part = 0;
+  for (const Operand& operand : described.operands) {
+    switch (use_of(described, operand)) {
+      case Use::query:
+        bindings.emplace_back(operand.name, buffers.queries[query++].data());
+        break;
+      case Use::pages:
+        bindings.emplace_back(operand.name, paged_tensor(problem, buffers, part++));
+        break;
+      case Use::kv_indptr:
+        bindings.emplace_back(operand.name, buffers.kv_indptr.data());
+        break;
+      case Use::kv_indices:
+        bindings.emplace_back(operand.name, buffers.kv_indices.data());
+        break;
+      case Use::kv_last_page_len:
+        bindings.emplace_back(operand.name, buffers.kv_last_page_len.data());
+        break;
+      case Use::out:
+        bindings.emplace_back(operand.name, buffers.out.data());
+        break;
+      case Use::lse:
+        bindings.emplace_back(operand.name, buffers.lse.data());
+        break;
+      case Use::workspace:
+        bindings.emplace_back(operand.name, buffers.workspace.data());
+        break;
+      case Use::scale:
+        bindings.emplace_back(operand.name, problem.sm_scale);
+        break;
+    }
   }
+  kernel.launch(plan, bindings);
 }
 
 DecodeResult decode(Runtime& runtime, const Kernel& kernel, const DecodeProblem& problem, int split_pages) {
   const DecodeShape shape = shape_of(problem.spec);
   const std::size_t rows = static_cast<std::size_t>(problem.batch) * static_cast<std::size_t>(shape.heads);
   DecodeResult result{std::vector<std::uint16_t>(rows * static_cast<std::size_t>(shape.out_dim), kQuietNan),
-                      std::vector<float>(rows, std::nanf(""))};
+                      std::vector<float>(shape.has_lse ? rows : 0, std::nanf(""))};
   if (problem.batch == 0) return result;
 
   const Plan plan = kernel.plan(problem.kv_indptr, problem.kv_last_page_len, {.split_pages = split_pages});
-  const DecodeBuffers buffers{
-      .queries = {to_device(runtime, problem.queries[0]), to_device(runtime, problem.queries[1])},
-      .pages = {to_device(runtime, problem.pages[0]), to_device(runtime, problem.pages[1])},
-      .kv_indptr = to_device(runtime, problem.kv_indptr),
-      .kv_indices = to_device(runtime, problem.kv_indices),
-      .kv_last_page_len = to_device(runtime, problem.kv_last_page_len),
-      .out = to_device(runtime, result.out),
-      .lse = to_device(runtime, result.lse),
-      .workspace = plan.workspace_bytes() > 0 ? runtime.allocate(plan.workspace_bytes()) : Buffer{}};
+  DecodeBuffers buffers{.kv_indptr = to_device(runtime, problem.kv_indptr),
+                        .kv_indices = to_device(runtime, problem.kv_indices),
+                        .kv_last_page_len = to_device(runtime, problem.kv_last_page_len),
+                        .out = to_device(runtime, result.out),
+                        .lse = to_device(runtime, result.lse),
+                        .workspace = plan.workspace_bytes() > 0 ? runtime.allocate(plan.workspace_bytes()) : Buffer{}};
+  for (const auto& query : problem.queries) buffers.queries.push_back(to_device(runtime, query));
+  for (const auto& pages : problem.pages) buffers.pages.push_back(to_device(runtime, pages));
   launch(kernel, plan, problem, buffers);
   runtime.synchronize();
   from_device(runtime, result.out, buffers.out);

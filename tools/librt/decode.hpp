@@ -3,10 +3,10 @@
 
 #include <librt/librt.hpp>
 
-#include <array>
 #include <cstdint>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace librt::tool {
@@ -16,30 +16,43 @@ struct PageStrides {
   std::int64_t page = 0, token = 0, head = 0;
 };
 
-/// One batch. GQA has one query tensor (q) and the pages k, v; MLA the queries q_nope, q_pe and the pages ckv, kpe.
-/// The spans may be unaligned; queries are dense.
+/// What an operand of a kernel is to a batch.
+enum class Use { query, pages, kv_indptr, kv_indices, kv_last_page_len, out, lse, workspace, scale };
+/// Throws Error(unsupported) for an operand that batches have nothing for.
+Use use_of(const KernelDescription& kernel, const Operand& operand);
+
+/// One batch. Query and page tensors are in the order of the kernel's operands. The spans may be unaligned; queries are
+/// dense.
 struct DecodeProblem {
   Spec spec{};
   float sm_scale = 0;
   int batch = 0;
   std::int64_t num_pages = 0;
-  std::array<PageStrides, 2> strides{};  ///< of the page tensors
-  std::array<std::span<const std::byte>, 2> queries{};
-  std::array<std::span<const std::byte>, 2> pages{};
+  std::vector<PageStrides> strides{};  ///< of the page tensors
+  std::vector<std::span<const std::byte>> queries{};
+  std::vector<std::span<const std::byte>> pages{};
   std::vector<std::int32_t> kv_indptr{};
   std::vector<std::int32_t> kv_indices{};
   std::vector<std::int32_t> kv_last_page_len{};
 };
 
+/// A query or page tensor.
+struct PartShape {
+  std::string_view name{};
+  std::string_view field{};  ///< of the spec: its last extent
+  int dim = 0;               ///< elements of a row
+};
+
 /// The sizes of a spec, without its kernel.
 struct DecodeShape {
   DType dtype = DType::bf16;
-  int heads = 0;                    ///< of the query
-  int kv_heads = 0;                 ///< 1 for MLA
-  std::array<int, 2> query_dims{};  ///< per query tensor; 0 = there is none
-  std::array<int, 2> page_dims{};   ///< per page tensor
+  int heads = 0;     ///< of the output
+  int kv_heads = 0;  ///< 1 where the pages have no heads
+  std::vector<PartShape> queries{};
+  std::vector<PartShape> pages{};
   int out_dim = 0;
   int page_size = 0;
+  bool has_lse = false;
 };
 
 DecodeShape shape_of(const Spec& spec);
@@ -53,13 +66,13 @@ std::int64_t row_of(const PageStrides& strides, std::int64_t page, std::int64_t 
 
 struct DecodeResult {
   std::vector<std::uint16_t> out;  ///< [batch, heads, out_dim]
-  std::vector<float> lse;          ///< [batch, heads]
+  std::vector<float> lse;          ///< [batch, heads]; empty where the kernel has none
 };
 
 /// Device memory of one decode; an empty tensor still has a buffer, so that its pointer is a valid one.
 struct DecodeBuffers {
-  std::array<Buffer, 2> queries{};
-  std::array<Buffer, 2> pages{};
+  std::vector<Buffer> queries{};
+  std::vector<Buffer> pages{};
   Buffer kv_indptr{};
   Buffer kv_indices{};
   Buffer kv_last_page_len{};

@@ -85,7 +85,8 @@ KernelStory tell(const Spec& spec, const Arch& arch) {
 
   KernelStory story;
   story.spec = to_string(spec);
-  SampleBatch batch(spec);
+  // Models scale by the dimensions that q had before MLA absorbed a projection: 128 + 64.
+  SampleBatch batch(spec, spec.as<MlaDecodeSpec>() ? 1.0F / std::sqrt(192.0F) : 0);
   ProgressBar bar(fmt::format("{}: compiling for {}", kernel_name(spec), to_string(arch)));
   Runtime runtime(options);
   const Artifact artifact = runtime.compile(spec, arch);

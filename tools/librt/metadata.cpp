@@ -1,9 +1,12 @@
 #include "tools/librt/metadata.hpp"
 
 #include <librt/error.hpp>
+#include <librt/kernel_kind.hpp>
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
+#include <algorithm>
 #include <charconv>
 #include <cmath>
 
@@ -61,10 +64,11 @@ std::optional<bool> flag_in(std::string_view text) {
 
 std::string read_kernel(const Safetensors& file) {
   const auto kernel = metadata(file, "kernel");
-  constexpr std::string_view kAllowed = "gqa_decode, mla_decode";
-  if (!kernel)
-    throw Error(ErrorCode::invalid_argument, fmt::format("metadata kernel is missing; allowed: {}", kAllowed));
-  if (*kernel != "gqa_decode" && *kernel != "mla_decode") refuse("kernel", *kernel, kAllowed);
+  std::vector<std::string_view> names;
+  for (const KernelKind* kind : kernel_kinds()) names.push_back(description(*kind).name);
+  const std::string allowed = fmt::format("{}", fmt::join(names, ", "));
+  if (!kernel) throw Error(ErrorCode::invalid_argument, "metadata kernel is missing; allowed: " + allowed);
+  if (std::ranges::find(names, *kernel) == names.end()) refuse("kernel", *kernel, allowed);
   return *kernel;
 }
 

@@ -59,15 +59,16 @@ ProofBatch::ProofBatch(const Spec& spec, const ProofCase& one, std::uint32_t see
   hand_out_pages(one, seed);
   Random random(seed);
   const auto batch = static_cast<std::size_t>(problem_.batch);
-  for (std::size_t part = 0; part < 2; ++part) {
-    problem_.strides[part] = strides_of(shape_, part, one.layout);
-    queries_[part].resize(batch * static_cast<std::size_t>(shape_.heads * shape_.query_dims[part]));
-    pages_[part].resize(static_cast<std::size_t>(problem_.num_pages * problem_.strides[part].page));
-    for (auto* values : {&queries_[part], &pages_[part]})
-      std::ranges::generate(*values, [&] { return number(random, shape_.dtype); });
-    problem_.queries[part] = std::as_bytes(std::span(queries_[part]));
-    problem_.pages[part] = std::as_bytes(std::span(pages_[part]));
+  for (const PartShape& query : shape_.queries) {
+    queries_.emplace_back(batch * static_cast<std::size_t>(shape_.heads * query.dim));
+    std::ranges::generate(queries_.back(), [&] { return number(random, shape_.dtype); });
   }
+  for (std::size_t part = 0; part < shape_.pages.size(); ++part) {
+    problem_.strides.push_back(strides_of(shape_, part, one.layout));
+    pages_.emplace_back(static_cast<std::size_t>(problem_.num_pages * problem_.strides[part].page));
+    std::ranges::generate(pages_.back(), [&] { return number(random, shape_.dtype); });
+  }
+  point_to_tensors();
   find_readers();
 }
 
@@ -85,10 +86,17 @@ ProofBatch::ProofBatch(const ProofBatch& other)
       readers_(other.readers_),
       queries_(other.queries_),
       pages_(other.pages_) {
-  for (std::size_t part = 0; part < 2; ++part) {
-    if (!queries_[part].empty()) problem_.queries[part] = std::as_bytes(std::span(queries_[part]));
-    if (!pages_[part].empty()) problem_.pages[part] = std::as_bytes(std::span(pages_[part]));
-  }
+  point_to_tensors();
+}
+
+void ProofBatch::point_to_tensors() {
+  const auto point = [](const auto& owned, auto& spans) {
+    if (owned.empty()) return;  // the tensors are another's
+    spans.clear();
+    for (const auto& each : owned) spans.push_back(std::as_bytes(std::span(each)));
+  };
+  point(queries_, problem_.queries);
+  point(pages_, problem_.pages);
 }
 
 /// Page ids are in random order; table entries before and after those of the requests hold junk.
@@ -153,7 +161,7 @@ std::vector<ptx::Labels> ProofBatch::page_labels(std::size_t part) const {
     for (int head = 0; head < shape_.kv_heads; ++head) {
       const std::int64_t row =
           row_of(problem_.strides[part], page, static_cast<std::int64_t>(slot) % shape_.page_size, head);
-      std::fill_n(labels.begin() + row, shape_.page_dims[part], labels_for(readers_[slot], problem_.batch));
+      std::fill_n(labels.begin() + row, shape_.pages[part].dim, labels_for(readers_[slot], problem_.batch));
     }
   }
   return labels;
@@ -184,7 +192,7 @@ std::string ProofBatch::describe_page_element(std::size_t part, std::size_t elem
   for (std::int64_t slot = 0; slot < shape_.page_size; ++slot) {
     for (int head = 0; head < shape_.kv_heads; ++head) {
       const std::int64_t row = row_of(strides, page, slot, head);
-      if (at >= row && at < row + shape_.page_dims[part])
+      if (at >= row && at < row + shape_.pages[part].dim)
         return fmt::format("page {}, slot {}, head {}, element {}", page, slot, head, at - row);
     }
   }
@@ -194,17 +202,19 @@ std::string ProofBatch::describe_page_element(std::size_t part, std::size_t elem
 
 void ProofBatch::change_requests(unsigned changed, std::uint32_t seed) {
   Random random(seed);
-  for (std::size_t part = 0; part < 2; ++part) {
-    const auto row = static_cast<std::size_t>(shape_.heads * shape_.query_dims[part]);
+  for (std::size_t part = 0; part < queries_.size(); ++part) {
+    const auto row = static_cast<std::size_t>(shape_.heads * shape_.queries[part].dim);
     for (std::size_t i = 0; i < queries_[part].size(); ++i)
       if ((changed >> (i / row) & 1U) != 0) queries_[part][i] = number(random, shape_.dtype);
+  }
+  for (std::size_t part = 0; part < pages_.size(); ++part) {
     for (std::size_t slot = 0; slot < readers_.size(); ++slot) {
       if (readers_[slot] == 0 || (readers_[slot] & ~changed) != 0) continue;
       const auto page = static_cast<std::int64_t>(slot) / shape_.page_size;
       for (int head = 0; head < shape_.kv_heads; ++head) {
         const std::int64_t first =
             row_of(problem_.strides[part], page, static_cast<std::int64_t>(slot) % shape_.page_size, head);
-        std::generate_n(pages_[part].begin() + first, shape_.page_dims[part],
+        std::generate_n(pages_[part].begin() + first, shape_.pages[part].dim,
                         [&] { return number(random, shape_.dtype); });
       }
     }

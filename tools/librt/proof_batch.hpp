@@ -1,7 +1,6 @@
 // The batch of one case of a proof, and who may read which of its elements.
 #pragma once
 
-#include <array>
 #include <cstdint>
 #include <string>
 #include <vector>
@@ -52,13 +51,14 @@ class ProofBatch {
  private:
   void hand_out_pages(const ProofCase& one, std::uint32_t seed);
   void find_readers();
+  void point_to_tensors();
 
   DecodeProblem problem_;
   DecodeShape shape_;
   std::vector<std::int32_t> planned_last_page_len_;
   std::vector<unsigned> readers_;
-  std::array<std::vector<std::uint16_t>, 2> queries_;
-  std::array<std::vector<std::uint16_t>, 2> pages_;
+  std::vector<std::vector<std::uint16_t>> queries_;
+  std::vector<std::vector<std::uint16_t>> pages_;
 };
 
 }  // namespace librt::tool

@@ -94,7 +94,7 @@ ProofBench::ProofBench(const ProofArtifacts& artifacts) : machine_(std::make_uni
       },
       artifacts.instruction_limit != 0 ? artifacts.instruction_limit : std::numeric_limits<std::uint64_t>::max());
   machine_->decode = machine_->device->load(*artifacts.decode);
-  machine_->merge = machine_->device->load(*artifacts.merge);
+  if (artifacts.merge) machine_->merge = machine_->device->load(*artifacts.merge);
 }
 
 ProofBench::~ProofBench() = default;
@@ -137,8 +137,8 @@ class Buffers {
     const DecodeProblem& problem = batch.problem();
     const DecodeShape& shape = batch.shape();
     const std::size_t rows = static_cast<std::size_t>(problem.batch) * static_cast<std::size_t>(shape.heads);
-    buffers_.queries = {holding(problem.queries[0]), holding(problem.queries[1])};
-    buffers_.pages = {holding(problem.pages[0]), holding(problem.pages[1])};
+    for (const auto& query : problem.queries) buffers_.queries.push_back(holding(query));
+    for (const auto& pages : problem.pages) buffers_.pages.push_back(holding(pages));
     buffers_.kv_indptr = holding(std::as_bytes(std::span(problem.kv_indptr)));
     buffers_.kv_indices = holding(std::as_bytes(std::span(problem.kv_indices)));
     buffers_.kv_last_page_len = holding(std::as_bytes(std::span(problem.kv_last_page_len)));
@@ -153,7 +153,7 @@ class Buffers {
     const std::size_t rows =
         static_cast<std::size_t>(batch.problem().batch) * static_cast<std::size_t>(batch.shape().heads);
     DecodeResult result{std::vector<std::uint16_t>(rows * static_cast<std::size_t>(batch.shape().out_dim)),
-                        std::vector<float>(rows)};
+                        std::vector<float>(batch.shape().has_lse ? rows : 0)};
     device_->download(std::as_writable_bytes(std::span(result.out)), address_of(buffers_.out.data()));
     device_->download(std::as_writable_bytes(std::span(result.lse)), address_of(buffers_.lse.data()));
     return result;
@@ -185,21 +185,21 @@ ptx::Labels all_of(const std::vector<ptx::Labels>& labels) {
 ProofRun ProofBench::run(const ProofBatch& batch, int split_pages, SourceWindow window) {
   ++runs_;
   const DecodeProblem& problem = batch.problem();
-  const bool is_mla = problem.spec.as<MlaDecodeSpec>().has_value();
   const Kernel kernel = kernel_for(problem.spec);
   const Plan plan = kernel.plan(problem.kv_indptr, batch.planned_last_page_len(), {.split_pages = split_pages});
   const Buffers owner(machine_->device, batch, plan);
   const DecodeBuffers& buffers = *owner;
   const auto requests = static_cast<std::size_t>(problem.batch);
-  const std::size_t lse_row = static_cast<std::size_t>(batch.shape().heads) * sizeof(float);
+  const std::size_t lse_row = batch.shape().has_lse ? static_cast<std::size_t>(batch.shape().heads) * sizeof(float) : 0;
   const std::size_t out_row =
       static_cast<std::size_t>(batch.shape().heads) * static_cast<std::size_t>(batch.shape().out_dim) * 2;
 
   sources_.clear();
   numbered_ = 0;
   const ptx::Labels nobody = labels_for(0, problem.batch);
-  label(buffers.pages[0].data(), 2, batch.page_labels(0), is_mla ? "ckv_pages" : "k_pages", window);
-  label(buffers.pages[1].data(), 2, batch.page_labels(1), is_mla ? "kpe_pages" : "v_pages", window);
+  for (std::size_t part = 0; part < buffers.pages.size(); ++part) {
+    label(buffers.pages[part].data(), 2, batch.page_labels(part), std::string(batch.shape().pages[part].name), window);
+  }
   label(buffers.kv_indices.data(), 4, batch.index_labels(), "kv_indices", window);
   label(buffers.kv_last_page_len.data(), 4, batch.last_page_len_labels(), "kv_last_page_len", window);
   const detail::WorkspaceLayout& layout = plan.impl().layout;
@@ -262,7 +262,8 @@ std::string ProofBench::describe_source(const ProofBatch& batch, std::size_t ind
       continue;
     }
     if (source.tensor == kSharedMemory) return source.tensor;
-    if (n < 2) return fmt::format("{}: {}", source.tensor, batch.describe_page_element(n, index));
+    if (n < batch.shape().pages.size())
+      return fmt::format("{}: {}", source.tensor, batch.describe_page_element(n, index));
     return fmt::format("{}: element {}", source.tensor, index);
   }
   return "unknown";

@@ -46,7 +46,7 @@ struct ProofRun {
 
 struct ProofArtifacts {
   std::shared_ptr<const Artifact> decode;
-  std::shared_ptr<const Artifact> merge;
+  std::shared_ptr<const Artifact> merge;  ///< null: no request is split
   std::uint64_t instruction_limit;  ///< Options::virtual_instruction_limit: warp instructions of a launch; 0 = no bound
 };
 

@@ -11,6 +11,7 @@
 #include "src/api/specialize.hpp"
 #include "src/util/for_each_index.hpp"
 #include "tools/librt/builtin_manifests.hpp"
+#include "tools/librt/help_examples.hpp"
 #include "tools/librt/progress_bar.hpp"
 #include "tools/librt/proof.hpp"
 #include "tools/librt/table.hpp"
@@ -69,10 +70,12 @@ std::vector<Verdict> prove_spec(Runtime& runtime, const Spec& spec, const std::v
   std::map<std::string, std::size_t> proven;  // by text
   std::size_t done = 0;                       // runs of the architectures before
   for (const Arch& arch : archs) {
+    const auto merge = api::merge_of(spec);
     const ProofArtifacts artifacts{std::make_shared<const Artifact>(runtime.compile(spec, arch)),
-                                   std::make_shared<const Artifact>(runtime.compile_merge(spec, arch)),
+                                   merge ? std::make_shared<const Artifact>(runtime.compile(*merge, arch)) : nullptr,
                                    runtime.options().virtual_instruction_limit};
-    const std::string text = executed_part(*artifacts.decode) + executed_part(*artifacts.merge);
+    const std::string text =
+        executed_part(*artifacts.decode) + (artifacts.merge ? executed_part(*artifacts.merge) : std::string());
     const auto [known, is_new] = proven.try_emplace(text, verdicts.size());
     if (is_new) {
       const auto with_lines = [&] { return compile_with_lines(runtime.options(), spec, artifacts); };
@@ -211,9 +214,9 @@ int prove_verb(const ProveSettings& settings) {
 
 void add_prove(CLI::App& tool, int& exit_code) {
   auto settings = std::make_shared<ProveSettings>();
-  CLI::App* const verb = add_verb(
-      tool, "prove", "Prove on the virtual device that no padding reaches an output; needs no GPU",
-      "librt prove gqa_decode dtype=bf16 num_qo_heads=32 num_kv_heads=8 head_dim=128 page_size=16", settings->json);
+  CLI::App* const verb =
+      add_verb(tool, "prove", "Prove on the virtual device that no padding reaches an output; needs no GPU",
+               help::kProveExample, settings->json);
   verb->add_option("KERNEL", settings->words,
                    "One specialization, as for `librt compile`; without it all of kernels/*/matrix.json")
       ->type_name("key=value");

@@ -28,11 +28,11 @@ class Reader {
 
   std::vector<double> query(int request, int head) const {
     std::vector<double> row;
-    for (std::size_t part = 0; part < 2; ++part) {
+    for (std::size_t part = 0; part < shape_.queries.size(); ++part) {
       const std::size_t index =
           static_cast<std::size_t>(request) * static_cast<std::size_t>(shape_.heads) + static_cast<std::size_t>(head);
-      append(row, shape_.dtype, problem_.queries[part], index * static_cast<std::size_t>(shape_.query_dims[part]),
-             shape_.query_dims[part]);
+      append(row, shape_.dtype, problem_.queries[part], index * static_cast<std::size_t>(shape_.queries[part].dim),
+             shape_.queries[part].dim);
     }
     return row;
   }
@@ -66,7 +66,7 @@ class Reader {
         problem_.kv_indices.at(first_page + static_cast<std::size_t>(position / shape_.page_size));
     const std::int64_t first = row_of(problem_.strides[part], page, position % shape_.page_size, kv_head);
     std::vector<double> values;
-    append(values, shape_.dtype, problem_.pages[part], static_cast<std::size_t>(first), shape_.page_dims[part]);
+    append(values, shape_.dtype, problem_.pages[part], static_cast<std::size_t>(first), shape_.pages[part].dim);
     return values;
   }
 

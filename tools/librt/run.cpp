@@ -1,5 +1,6 @@
 // librt run: decode on tensors from a file.
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <chrono>
@@ -13,6 +14,8 @@
 #include "src/util/env.hpp"
 #include "src/util/files.hpp"
 #include "src/util/text.hpp"
+#include "tools/librt/builtin_manifests.hpp"
+#include "tools/librt/help_examples.hpp"
 #include "tools/librt/numbers.hpp"
 #include "tools/librt/output_file.hpp"
 #include "tools/librt/progress_bar.hpp"
@@ -55,22 +58,24 @@ double seconds_since(std::chrono::steady_clock::time_point begin) {
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
 }
 
+/// Of the kernel, or of the first one that has a sample: a small one of what ships.
+Spec sample_spec(const std::string& kernel) {
+  std::vector<std::string_view> names;
+  for (const BuiltInManifest& each : built_in_manifests()) {
+    if (!is_kernel(each)) continue;
+    names.push_back(each.name);
+    if (!kernel.empty() && each.name != kernel) continue;
+    const Spec spec = parse_manifest(each.text, each.path).specs.front().with("page_size", SampleBatch::kPageSize);
+    const auto with_kv_heads = description(*spec.kind()).with_kv_heads;
+    return with_kv_heads == nullptr ? spec : with_kv_heads(spec, 2);
+  }
+  throw UsageError(fmt::format("--example: the kernel {} is not known; allowed: {}", util::in_quotes(kernel),
+                               fmt::join(names, ", ")));
+}
+
 int write_example(const RunSettings& settings) {
   const std::string& path = settings.example[0];
-  const std::string kernel = settings.example.size() > 1 ? settings.example[1] : "gqa_decode";
-  Spec spec;
-  if (kernel == "gqa_decode") {
-    spec = GqaDecodeSpec{.dtype = DType::bf16,
-                         .num_qo_heads = 8,
-                         .num_kv_heads = 2,
-                         .head_dim = 64,
-                         .page_size = SampleBatch::kPageSize};
-  } else if (kernel == "mla_decode") {
-    spec = MlaDecodeSpec{.dtype = DType::bf16, .num_heads = 16, .page_size = SampleBatch::kPageSize};
-  } else {
-    throw UsageError(
-        fmt::format("--example: the kernel {} is not known; allowed: gqa_decode, mla_decode", util::in_quotes(kernel)));
-  }
+  const Spec spec = sample_spec(settings.example.size() > 1 ? settings.example[1] : "");
   SampleBatch batch(spec);
   batch.fill_padding(kQuietNan);
   std::error_code error;
@@ -155,50 +160,12 @@ int run(const RunSettings& settings) {
   return kDone;
 }
 
-constexpr std::string_view kExamples =
-    R"(librt run --example batch.safetensors
-  librt run batch.safetensors -o out.safetensors --device virtual
-
-Tensors; a batch of requests, of which request b owns the pages )"
-    R"(kv_indices[kv_indptr[b]] .. kv_indices[kv_indptr[b + 1] - 1]:
-
-  gqa_decode   shape                                       type
-  q            [batch, qo_heads, head_dim]                 BF16 or F16
-  k_pages      [num_pages, page_size, kv_heads, head_dim]  as q
-  v_pages      as k_pages                                  as q
-
-  mla_decode   shape                                       type
-  q_nope       [batch, heads, 512]                         BF16 or F16
-  q_pe         [batch, heads, 64]                          as q_nope
-  ckv_pages    [num_pages, page_size, 512]                 as q_nope
-  kpe_pages    [num_pages, page_size, 64]                  as q_nope
-
-  both         shape                                       type
-  kv_indptr    [batch + 1], never falls                    I32
-  kv_indices   [at least kv_indptr[batch]], page ids       I32
-  kv_last_page_len  [batch], 1 to page_size                I32
-  qo_indptr    [batch + 1], 0 to batch; may be absent      I32
-
-Metadata, all of them texts:
-
-  kernel       gqa_decode or mla_decode
-  sm_scale     the factor of q.k, usually 1/sqrt(head_dim)
-  kv_layout    NHD, or HND: [num_pages, kv_heads, page_size, head_dim]; of GQA
-  mask         causal or none; alike for one query token, as is causal=true
-  window_left, logits_soft_cap   -1 and 0: neither windows nor caps are built
-
-What else would change the result (sinks, biases, masks, scales, block tables ...) is )"
-    R"(refused by name, and any other name ignored with a note.
-
-The output: out [batch, heads, head_dim or 512], of q's type, and lse [batch, heads], F32, )"
-    R"(natural log. A request without pages gets 0 and -inf.)";
-
 }  // namespace
 
 void add_run(CLI::App& tool, int& exit_code) {
   auto settings = std::make_shared<RunSettings>();
-  CLI::App* const verb =
-      add_verb(tool, "run", "Decode on the tensors of a safetensors file", std::string(kExamples), settings->json);
+  CLI::App* const verb = add_verb(tool, "run", "Decode on the tensors of a safetensors file",
+                                  std::string(help::kRunExamples), settings->json);
   const auto not_empty = [](const std::string& path) { return path.empty() ? "it is empty" : ""; };
   verb->add_option("input", settings->input, "The batch: see below")->check(not_empty)->type_name("IN.safetensors");
   verb->add_option("-o,--output", settings->output, "Receives out and lse; written only if all went well")
@@ -213,8 +180,8 @@ void add_run(CLI::App& tool, int& exit_code) {
       ->check(CLI::Range(0, std::numeric_limits<int>::max()))
       ->type_name("N");
   CLI::Option* const example = verb->add_option("--example", settings->example,
-                                                "Only write a small batch to start from, for gqa_decode or mla_decode; "
-                                                "FILE must not be there yet")
+                                                "Only write a small batch to start from, for that kernel or the first "
+                                                "one; FILE must not be there yet")
                                    ->expected(1, 2)
                                    ->type_name("FILE [KERNEL]");
   for (const char* const other : {"input", "--output", "--device", "--split-pages"}) {

@@ -1,6 +1,7 @@
 #include "tools/librt/sample_batch.hpp"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <span>
 
@@ -14,23 +15,28 @@ constexpr std::array kPageIds = {6, 1, 4, 2};  // the other four pages of the po
 
 }  // namespace
 
-SampleBatch::SampleBatch(const Spec& spec) {
+SampleBatch::SampleBatch(const Spec& spec, float sm_scale) {
   const DecodeShape shape = shape_of(spec);
-  // Models scale by the dimensions that q had before MLA absorbed a projection: 128 + 64.
-  const int scaled = spec.as<MlaDecodeSpec>() ? 192 : shape.query_dims[0];
   problem_.spec = spec;
   problem_.batch = 1;
   problem_.num_pages = kPoolPages;
-  problem_.sm_scale = 1.0F / std::sqrt(static_cast<float>(scaled));
+  problem_.sm_scale = sm_scale != 0 ? sm_scale : 1.0F / std::sqrt(static_cast<float>(shape.queries.front().dim));
   problem_.kv_indptr = {0, static_cast<std::int32_t>(kPageIds.size())};
   problem_.kv_indices.assign(kPageIds.begin(), kPageIds.end());
   problem_.kv_last_page_len = {kTokens - kPageSize * (static_cast<int>(kPageIds.size()) - 1)};
-  for (std::size_t part = 0; part < 2; ++part) {
-    fill(queries_[part], shape.heads * shape.query_dims[part]);
-    fill(pages_[part], kPoolPages * kPageSize * shape.kv_heads * shape.page_dims[part]);
-    problem_.queries[part] = std::as_bytes(std::span(queries_[part]));
-    problem_.pages[part] = std::as_bytes(std::span(pages_[part]));
-    problem_.strides[part] = nhd_strides(shape, part);
+  queries_.resize(shape.queries.size());
+  pages_.resize(shape.pages.size());
+  // In turn, so that the numbers of a batch stay what they are.
+  for (std::size_t part = 0; part < std::max(queries_.size(), pages_.size()); ++part) {
+    if (part < queries_.size()) {
+      fill(queries_[part], shape.heads * shape.queries[part].dim);
+      problem_.queries.push_back(std::as_bytes(std::span(queries_[part])));
+    }
+    if (part < pages_.size()) {
+      fill(pages_[part], kPoolPages * kPageSize * shape.kv_heads * shape.pages[part].dim);
+      problem_.pages.push_back(std::as_bytes(std::span(pages_[part])));
+      problem_.strides.push_back(nhd_strides(shape, part));
+    }
   }
 }
 
@@ -42,8 +48,8 @@ std::size_t SampleBatch::fill_padding(std::uint16_t bits) {
     for (int slot = 0; slot < kPageSize; ++slot) {
       const auto position = static_cast<int>(owner - kPageIds.begin()) * kPageSize + slot;
       if (owner != kPageIds.end() && position < kTokens) continue;
-      for (std::size_t part = 0; part < 2; ++part) {
-        const auto row = static_cast<std::size_t>(shape.kv_heads) * static_cast<std::size_t>(shape.page_dims[part]);
+      for (std::size_t part = 0; part < pages_.size(); ++part) {
+        const auto row = static_cast<std::size_t>(shape.kv_heads) * static_cast<std::size_t>(shape.pages[part].dim);
         const auto first = static_cast<std::size_t>(page * kPageSize + slot) * row;
         std::fill_n(pages_[part].begin() + static_cast<std::ptrdiff_t>(first), row, bits);
         count += row;

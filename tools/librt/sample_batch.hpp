@@ -1,7 +1,6 @@
 // A small batch with a page that is not full: for `librt demo`, and to start from.
 #pragma once
 
-#include <array>
 #include <cstdint>
 #include <random>
 #include <vector>
@@ -18,7 +17,8 @@ class SampleBatch {
   static constexpr int kTokens = 13;
 
   /// @param spec of bf16, and of pages of kPageSize.
-  explicit SampleBatch(const Spec& spec);
+  /// @param sm_scale 0 = 1/sqrt of the first query tensor's row
+  explicit SampleBatch(const Spec& spec, float sm_scale = 0);
   SampleBatch(const SampleBatch&) = delete;  // the problem points into it
   SampleBatch& operator=(const SampleBatch&) = delete;
 
@@ -31,8 +31,8 @@ class SampleBatch {
   void fill(std::vector<std::uint16_t>& values, int count);
 
   std::mt19937 random_{941};
-  std::array<std::vector<std::uint16_t>, 2> queries_;
-  std::array<std::vector<std::uint16_t>, 2> pages_;
+  std::vector<std::vector<std::uint16_t>> queries_;
+  std::vector<std::vector<std::uint16_t>> pages_;
   DecodeProblem problem_;
 };
 

@@ -5,6 +5,7 @@
 
 #include <cstring>
 #include <limits>
+#include <map>
 #include <string_view>
 #include <utility>
 
@@ -63,73 +64,94 @@ DType read_dtype(const std::string& name, const Tensor& tensor) {
   refuse(fmt::format("tensor {} is {}; allowed: BF16, F16", name, tensor.dtype));
 }
 
-void require_dtype(const std::string& name, const Tensor& tensor, const std::string& like, DType dtype) {
-  if (read_dtype(name, tensor) != dtype) {
-    refuse(fmt::format("tensor {} is {}, but {} is {}; they must be the same", name, tensor.dtype, like,
-                       dtype == DType::bf16 ? "BF16" : "F16"));
+/// The values of a spec, each as the first tensor that says it.
+class SpecReader {
+ public:
+  SpecReader(const Safetensors& file, std::string_view kernel, int batch, bool hnd)
+      : file_(file), kind_(*find_kernel(kernel)), hnd_(hnd) {
+    said_["batch"] = {batch, {}};
   }
-}
 
-void require_extent(const std::string& name, const Tensor& tensor, std::size_t dimension, std::int64_t expected,
-                    const std::string& because) {
-  if (tensor.shape[dimension] != expected) {
-    refuse(fmt::format("tensor {} has shape {}; dimension {} must be {}, {}", name, in_words(tensor.shape), dimension,
-                       expected, because));
+  void read(DecodeProblem& problem) {
+    const KernelDescription& kernel = description(kind_);
+    for (const Operand& operand : kernel.operands) {
+      const Use use = use_of(kernel, operand);
+      if (use != Use::query && use != Use::pages) continue;
+      const Tensor& tensor = read_shape(operand);
+      (use == Use::query ? problem.queries : problem.pages).push_back(tensor.bytes);
+    }
+    problem.num_pages = said_.at("num_pages").value;
+    problem.spec = spec_of(kernel);
   }
-}
 
-int extent(const Tensor& tensor, std::size_t dimension) {
-  return static_cast<int>(tensor.shape[dimension]);
-}
+ private:
+  struct Said {
+    std::int64_t value = 0;
+    std::string_view tensor{};
+  };
 
-void read_gqa(const Safetensors& file, bool hnd, DecodeProblem& problem) {
-  const Tensor& q = require_tensor(file, "q", 3);
-  const Tensor& k = require_tensor(file, "k_pages", 4);
-  const Tensor& v = require_tensor(file, "v_pages", 4);
-  const DType dtype = read_dtype("q", q);
-  require_dtype("k_pages", k, "q", dtype);
-  require_dtype("v_pages", v, "q", dtype);
-  if (v.shape != k.shape) {
-    refuse(fmt::format("tensor v_pages has shape {}, but k_pages {}", in_words(v.shape), in_words(k.shape)));
+  const Tensor& read_shape(const Operand& operand) {
+    const std::size_t rank = operand.shape.size();
+    const Tensor& tensor = require_tensor(file_, operand.name, rank);
+    read_element(operand, tensor);
+    for (std::size_t i = 0; i < rank; ++i) {
+      // In the file, heads come before tokens where the layout is HND.
+      const bool swapped = hnd_ && operand.form == Form::paged && rank == 4 && (i == 1 || i == 2);
+      say(operand, tensor, swapped ? 3 - i : i, operand.shape[i]);
+    }
+    tensors_.push_back(operand.name);
+    return tensor;
   }
-  require_extent("q", q, 0, problem.batch, "one query token for each of the kv_indptr's requests");
-  require_extent("k_pages", k, 3, q.shape[2], "the head_dim of q");
-  const std::size_t head_dimension = hnd ? 1 : 2;
-  problem.spec = GqaDecodeSpec{.dtype = dtype,
-                               .num_qo_heads = extent(q, 1),
-                               .num_kv_heads = extent(k, head_dimension),
-                               .head_dim = extent(q, 2),
-                               .page_size = extent(k, 3 - head_dimension)};
-  problem.num_pages = k.shape[0];
-  problem.queries = {q.bytes, {}};
-  problem.pages = {k.bytes, v.bytes};
-}
 
-void read_mla(const Safetensors& file, DecodeProblem& problem) {
-  const Tensor& q_nope = require_tensor(file, "q_nope", 3);
-  const Tensor& q_pe = require_tensor(file, "q_pe", 3);
-  const Tensor& ckv = require_tensor(file, "ckv_pages", 3);
-  const Tensor& kpe = require_tensor(file, "kpe_pages", 3);
-  const DType dtype = read_dtype("q_nope", q_nope);
-  require_dtype("q_pe", q_pe, "q_nope", dtype);
-  require_dtype("ckv_pages", ckv, "q_nope", dtype);
-  require_dtype("kpe_pages", kpe, "q_nope", dtype);
-  require_extent("q_nope", q_nope, 0, problem.batch, "one query token for each of the kv_indptr's requests");
-  require_extent("q_pe", q_pe, 0, problem.batch, "one query token for each of the kv_indptr's requests");
-  require_extent("q_pe", q_pe, 1, q_nope.shape[1], "the heads of q_nope");
-  require_extent("ckv_pages", ckv, 2, q_nope.shape[2], "the last dimension of q_nope");
-  require_extent("kpe_pages", kpe, 2, q_pe.shape[2], "the last dimension of q_pe");
-  require_extent("kpe_pages", kpe, 0, ckv.shape[0], "the number of pages of ckv_pages");
-  require_extent("kpe_pages", kpe, 1, ckv.shape[1], "the page size of ckv_pages");
-  problem.spec = MlaDecodeSpec{.dtype = dtype,
-                               .num_heads = extent(q_nope, 1),
-                               .head_dim_ckv = extent(q_nope, 2),
-                               .head_dim_kpe = extent(q_pe, 2),
-                               .page_size = extent(ckv, 1)};
-  problem.num_pages = ckv.shape[0];
-  problem.queries = {q_nope.bytes, q_pe.bytes};
-  problem.pages = {ckv.bytes, kpe.bytes};
-}
+  void say(const Operand& operand, const Tensor& tensor, std::size_t dimension, std::string_view extent) {
+    const std::int64_t value = tensor.shape[dimension];
+    const auto [known, is_new] = said_.try_emplace(extent, Said{value, operand.name});
+    if (is_new || known->second.value == value) return;
+    const std::string because = extent == "batch" ? "one query token for each of the kv_indptr's requests"
+                                                  : fmt::format("the {} of {}", extent, known->second.tensor);
+    refuse(fmt::format("tensor {} has shape {}; dimension {} must be {}, {}", operand.name, in_words(tensor.shape),
+                       dimension, known->second.value, because));
+  }
+
+  void read_element(const Operand& operand, const Tensor& tensor) {
+    const DType dtype = read_dtype(std::string(operand.name), tensor);
+    const auto [known, is_new] = said_.try_emplace(operand.element, Said{static_cast<int>(dtype), operand.name});
+    if (!is_new && known->second.value != static_cast<int>(dtype)) refuse_element(operand.name, dtype, known->second);
+  }
+
+  [[noreturn]] void refuse_element(std::string_view tensor, DType dtype, const Said& other) const {
+    const auto name = [](DType each) { return each == DType::bf16 ? "BF16" : "F16"; };
+    refuse(fmt::format("tensor {} is {}, but {} is {}; they must be the same", tensor, name(dtype), other.tensor,
+                       name(static_cast<DType>(other.value))));
+  }
+
+  Spec spec_of(const KernelDescription& kernel) const {
+    std::vector<int> values;
+    for (const Field& field : kernel.fields) {
+      const auto said = said_.find(field.name);
+      if (said == said_.end()) refuse(fmt::format("no tensor says the {} of {}", field.name, kernel.name));
+      values.push_back(static_cast<int>(said->second.value));
+    }
+    const Spec spec(kind_, values);
+    try {
+      validate(spec);
+    } catch (const Error& error) {
+      // A field that is another's where it is not given must be that one's, if that helps.
+      for (const Field& field : kernel.fields) {
+        if (field.default_field.empty() || spec.get(field.name) == spec.get(field.default_field)) continue;
+        refuse_element(said_.at(field.name).tensor, spec.dtype(field.name), said_.at(field.default_field));
+      }
+      refuse(fmt::format("the shapes of tensors {}: {}", fmt::join(tensors_, ", "), error.what()));
+    }
+    return spec;
+  }
+
+  const Safetensors& file_;
+  const KernelKind& kind_;
+  bool hnd_;
+  std::map<std::string_view, Said> said_;  // of extents, and of fields that are element types
+  std::vector<std::string_view> tensors_;
+};
 
 // --- the page table ---
 
@@ -213,38 +235,33 @@ TensorFile read_tensor_file(const std::string& path) {
                        problem.kv_last_page_len.size(), problem.kv_indptr.size(), problem.batch));
   }
   check_one_token_a_request(file, problem.batch);
-  kernel == "gqa_decode" ? read_gqa(file, hnd, problem) : read_mla(file, problem);
-  try {
-    validate(problem.spec);
-  } catch (const Error& error) {
-    refuse(fmt::format("the shapes of tensors {}: {}",
-                       kernel == "gqa_decode" ? "q, k_pages" : "q_nope, q_pe, ckv_pages", error.what()));
-  }
+  SpecReader(file, kernel, problem.batch, hnd).read(problem);
   const DecodeShape shape = shape_of(problem.spec);
-  check_stated_sizes(file, kernel, shape);
-  for (std::size_t part = 0; part < 2; ++part)
-    problem.strides[part] = hnd ? hnd_strides(shape, part) : nhd_strides(shape, part);
+  StatedSizes sizes;
+  for (const Field& field : description(*problem.spec.kind()).fields) sizes[field.name] = problem.spec.get(field.name);
+  check_stated_sizes(file, sizes, kernel);
+  for (std::size_t part = 0; part < shape.pages.size(); ++part)
+    problem.strides.push_back(hnd ? hnd_strides(shape, part) : nhd_strides(shape, part));
   check_table(problem, shape.page_size);
   return result;
 }
 
 std::vector<std::byte> batch_file(const DecodeProblem& problem) {
-  const DecodeShape shape = shape_of(problem.spec);
-  const bool gqa = problem.spec.as<GqaDecodeSpec>().has_value();
-  const std::string dtype = shape.dtype == DType::bf16 ? "BF16" : "F16";
+  const KernelDescription& kernel = description(*problem.spec.kind());
   std::map<std::string, Tensor> tensors;
-  for (std::size_t part = 0; part < 2; ++part) {
-    if (shape.query_dims[part] > 0) {
-      tensors[gqa         ? "q"
-              : part == 0 ? "q_nope"
-                          : "q_pe"] = {
-          dtype, {problem.batch, shape.heads, shape.query_dims[part]}, problem.queries[part]};
+  std::size_t query = 0, part = 0;
+  for (const Operand& operand : kernel.operands) {
+    const Use use = use_of(kernel, operand);
+    if (use != Use::query && use != Use::pages) continue;
+    std::vector<std::int64_t> shape;
+    for (const std::string_view extent : operand.shape) {
+      shape.push_back(extent == "batch"       ? problem.batch
+                      : extent == "num_pages" ? problem.num_pages
+                                              : problem.spec.get(extent));
     }
-    std::vector<std::int64_t> pages{problem.num_pages, shape.page_size};
-    if (gqa) pages.push_back(shape.kv_heads);
-    pages.push_back(shape.page_dims[part]);
-    const char* const name = gqa ? (part == 0 ? "k_pages" : "v_pages") : (part == 0 ? "ckv_pages" : "kpe_pages");
-    tensors[name] = {dtype, std::move(pages), problem.pages[part]};
+    tensors[std::string(operand.name)] = {problem.spec.dtype(operand.element) == DType::bf16 ? "BF16" : "F16",
+                                          std::move(shape),
+                                          use == Use::query ? problem.queries[query++] : problem.pages[part++]};
   }
   const auto add_integers = [&](const char* name, const std::vector<std::int32_t>& values) {
     tensors[name] = {"I32", {static_cast<std::int64_t>(values.size())}, std::as_bytes(std::span(values))};
@@ -261,8 +278,9 @@ std::vector<std::byte> result_file(const DecodeProblem& problem, const DecodeRes
   const Tensor out{shape.dtype == DType::bf16 ? "BF16" : "F16",
                    {problem.batch, shape.heads, shape.out_dim},
                    std::as_bytes(std::span(result.out))};
-  const Tensor lse{"F32", {problem.batch, shape.heads}, std::as_bytes(std::span(result.lse))};
-  return util::write_safetensors({{"out", out}, {"lse", lse}}, {{"kernel", std::string(kernel_name(problem.spec))}});
+  std::map<std::string, Tensor> tensors{{"out", out}};
+  if (shape.has_lse) tensors["lse"] = {"F32", {problem.batch, shape.heads}, std::as_bytes(std::span(result.lse))};
+  return util::write_safetensors(tensors, {{"kernel", std::string(kernel_name(problem.spec))}});
 }
 
 }  // namespace librt::tool

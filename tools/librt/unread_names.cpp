@@ -1,6 +1,7 @@
 #include "tools/librt/unread_names.hpp"
 
 #include <librt/error.hpp>
+#include <librt/kernel_kind.hpp>
 
 #include <fmt/format.h>
 
@@ -22,9 +23,6 @@ using util::Safetensors;
 
 // --- what is read ---
 
-constexpr std::array<std::string_view, 4> kTableTensors = {"kv_indptr", "kv_indices", "kv_last_page_len", "qo_indptr"};
-constexpr std::array<std::string_view, 3> kGqaTensors = {"q", "k_pages", "v_pages"};
-constexpr std::array<std::string_view, 4> kMlaTensors = {"q_nope", "q_pe", "ckv_pages", "kpe_pages"};
 constexpr std::array<std::string_view, 7> kMetadata = {"kernel", "sm_scale",    "kv_layout",      "mask",
                                                        "causal", "window_left", "logits_soft_cap"};
 
@@ -163,20 +161,22 @@ bool is_neutral(Neutral neutral, const std::string& text, const Safetensors& fil
 
 // --- sizes, which the tensors' shapes say too ---
 
-std::optional<int> size_called(std::string_view name, std::string_view kernel, const DecodeShape& shape) {
-  const auto is = [&](std::string_view names) { return has_word(names, name); };
-  if (is("page_size block_size")) return shape.page_size;
-  if (is("head_dim_vo head_dim_v")) return shape.out_dim;
-  if (is("num_qo_heads num_q_heads")) return shape.heads;
-  if (kernel == "gqa_decode") {
-    if (is("head_dim head_dim_qk qk_head_dim head_size")) return shape.query_dims[0];
-    if (is("v_head_dim vo_head_dim value_head_dim head_size_v")) return shape.out_dim;
-    if (is("num_kv_heads")) return shape.kv_heads;
-    return {};
+/// Of the kernel, or of all where it is empty.
+std::vector<const KernelDescription*> kernels_called(std::string_view kernel) {
+  std::vector<const KernelDescription*> found;
+  for (const KernelKind* kind : kernel_kinds()) {
+    if (kernel.empty() || description(*kind).name == kernel) found.push_back(&description(*kind));
   }
-  if (is("head_dim_ckv kv_lora_rank")) return shape.query_dims[0];
-  if (is("head_dim_kpe qk_rope_head_dim")) return shape.query_dims[1];
-  if (is("num_heads")) return shape.heads;
+  return found;
+}
+
+/// The field of the kernel's spec that goes by that name here or in an engine.
+std::string_view field_called(std::string_view name, std::string_view kernel) {
+  for (const KernelDescription* const each : kernels_called(kernel)) {
+    for (const Field& field : each->fields) {
+      if (field.dtypes.empty() && (field.name == name || has_word(field.aliases, name))) return field.name;
+    }
+  }
   return {};
 }
 
@@ -204,11 +204,14 @@ class Ignored {
   std::size_t more_ = 0;
 };
 
-/// The tensors that are read for a kernel; of both where it is empty.
+/// The tensors that are read for a kernel; of all where it is empty.
 std::vector<std::string_view> tensors_of(std::string_view kernel) {
-  std::vector<std::string_view> tensors(kTableTensors.begin(), kTableTensors.end());
-  if (kernel != "mla_decode") tensors.insert(tensors.end(), kGqaTensors.begin(), kGqaTensors.end());
-  if (kernel != "gqa_decode") tensors.insert(tensors.end(), kMlaTensors.begin(), kMlaTensors.end());
+  std::vector<std::string_view> tensors{"qo_indptr"};
+  for (const KernelDescription* const each : kernels_called(kernel)) {
+    for (const Operand& operand : each->operands) {
+      if (operand.access == Access::read && operand.form != Form::scalar) tensors.push_back(operand.name);
+    }
+  }
   return tensors;
 }
 
@@ -233,7 +236,7 @@ UnreadNames unread_names(const Safetensors& file, std::string_view kernel) {
     }
   }
   for (const auto& [name, value] : file.metadata()) {
-    if (is_in(kMetadata, name) || size_called(plain(name), kernel, {})) continue;
+    if (is_in(kMetadata, name) || !field_called(plain(name), kernel).empty()) continue;
     const Feature* const feature = feature_of(name);
     const auto text = metadata(file, name);
     if (feature == nullptr || feature->neutral == Neutral::description) {
@@ -247,16 +250,16 @@ UnreadNames unread_names(const Safetensors& file, std::string_view kernel) {
   return result;
 }
 
-void check_stated_sizes(const Safetensors& file, std::string_view kernel, const DecodeShape& shape) {
+void check_stated_sizes(const Safetensors& file, const StatedSizes& sizes, std::string_view kernel) {
   for (const auto& [name, value] : file.metadata()) {
     const auto text = metadata(file, name);
-    const auto size = size_called(plain(name), kernel, shape);
-    if (!text || !size) continue;
+    const auto size = sizes.find(field_called(plain(name), kernel));
+    if (!text || size == sizes.end()) continue;
     const auto stated = number_in(*text);
-    if (stated && *stated == *size) continue;
+    if (stated && *stated == static_cast<double>(size->second)) continue;
     throw Error(ErrorCode::unsupported,
                 fmt::format("metadata {} is {}, but the tensors' shapes say {}, which is what is computed",
-                            in_quotes(name), in_quotes(*text), *size));
+                            in_quotes(name), in_quotes(*text), size->second));
   }
 }
 

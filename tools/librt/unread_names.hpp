@@ -2,12 +2,13 @@
 // is refused; the rest is ignored, and told.
 #pragma once
 
+#include <cstdint>
+#include <map>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "src/util/safetensors.hpp"
-#include "tools/librt/decode.hpp"
 
 namespace librt::tool {
 
@@ -17,12 +18,15 @@ struct UnreadNames {
   std::vector<std::string> ignored;
 };
 
-/// @param kernel gqa_decode or mla_decode, or empty where it is not known: then names of both are taken as read.
+/// @param kernel empty where it is not known: then the names of all kernels are taken as read.
 UnreadNames unread_names(const util::Safetensors& file, std::string_view kernel);
+
+/// What the tensors' shapes say, by the field of the spec.
+using StatedSizes = std::map<std::string_view, std::int64_t>;
 
 /// Metadata that state a size, as a spec or an engine names it (head_dim, v_head_dim, num_kv_heads, page_size ...): one
 /// that differs from the tensors' is an Error(unsupported) that names it.
-void check_stated_sizes(const util::Safetensors& file, std::string_view kernel, const DecodeShape& shape);
+void check_stated_sizes(const util::Safetensors& file, const StatedSizes& sizes, std::string_view kernel);
 
 /// "tensor NAME is missing", and which tensor that nobody reads has a name like it.
 std::string missing_tensor(const util::Safetensors& file, std::string_view name);
