@@ -19,7 +19,7 @@ LIBRT_API std::string_view to_string(Origin origin) noexcept;
 /// Immutable once made. Copies are independent.
 struct Artifact {
   std::string key{};     ///< 64 hex digits: BLAKE2b-256 of everything that the compiler received
-  std::string kernel{};  ///< "gqa_decode", "mla_decode" or "merge_states"
+  std::string kernel{};  ///< the name of its kernel, e.g. "merge_states"
   std::string entry{};   ///< symbol of the kernel in cubin and PTX
   Arch arch{};
   std::vector<std::byte> cubin{};  ///< empty for compute_XX

@@ -70,7 +70,7 @@ struct Operand {
 
 /// One program of a kernel: a spec for an architecture.
 struct KernelVariant {
-  std::string traits{};     ///< a template in namespace librt::device: "GqaDecodeTraits"
+  std::string traits{};     ///< a template in namespace librt::device
   std::string arguments{};  ///< of the template, as C++ text on one line: "librt::device::Bf16, 128, 16, 64, 2"
   int tile_tokens = 0;      ///< positions that a block takes at a time; proofs choose lengths by it. 0 = not said
   int stages = 0;           ///< tiles in shared memory at a time; 0 = not said

@@ -30,8 +30,8 @@ struct Manifest {
 /// Reads {"archs": ["sm_90a", ...], "specs": [...], "source": "...", "note": "..."}, of which only "specs" has to be
 /// there. A spec is a line, as parse_spec() reads it, or an object:
 ///
-///     "gqa_decode dtype=bf16,f16 num_qo_heads=32 num_kv_heads=8 head_dim=128 page_size=16..128*2"
-///     {"kernel": "mla_decode", "dtype": "bf16", "num_heads": [16, 128], "page_size": "1..4"}
+///     "KERNEL dtype=bf16,f16 num_qo_heads=32 num_kv_heads=8 head_dim=128 page_size=16..128*2"
+///     {"kernel": "KERNEL", "dtype": "bf16", "num_heads": [16, 128], "page_size": "1..4"}
 ///
 /// In both, a member may have several values: with commas between them (in an object also as an array), and as ranges:
 ///

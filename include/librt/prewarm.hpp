@@ -15,7 +15,7 @@ namespace librt {
 
 /// One program of a prewarm: a decode kernel, or the kernel that merges its splits.
 struct PrewarmProgram {
-  std::string kernel{};  ///< "gqa_decode", "mla_decode" or "merge_states"
+  std::string kernel{};  ///< that of the spec, or the one that joins its splits
   Spec spec{};           ///< the first one that asks for it; others may share it
   Arch arch{};
 };

@@ -17,7 +17,7 @@ namespace librt {
 class KernelKind;
 
 /// A value: comparable, printable, parsable, and not to be changed. Made from a struct that names the fields of one
-/// kernel (GqaDecodeSpec, MlaDecodeSpec), from text, or from the values of a kernel that a program added
+/// kernel (as those of librt.hpp do), from text, or from the values of a kernel that a program added
 /// (kernel_kind.hpp). Making one checks no value: validate() does, and so does whatever takes a Spec.
 class LIBRT_API Spec {
  public:
@@ -29,7 +29,7 @@ class LIBRT_API Spec {
   Spec(const KernelKind& kind, std::span<const int> values);
 
   const KernelKind* kind() const noexcept { return kind_; }  ///< null: of no kernel
-  std::string_view kernel() const noexcept;                  ///< "gqa_decode"; empty: of no kernel
+  std::string_view kernel() const noexcept;                  ///< empty: of no kernel
 
   /// The value of a field, a DType as the number that its enum has. Throws Error(invalid_argument) for what is no field
   /// of the kernel.
@@ -62,7 +62,7 @@ LIBRT_API void validate(const Spec& spec);
 LIBRT_API std::string_view kernel_name(const Spec& spec) noexcept;
 
 /// One line that parse_spec reads back: the kernel's name, then key=value for every field in the kernel's order, e.g.
-/// "gqa_decode dtype=bf16 kv_dtype=bf16 num_qo_heads=32 num_kv_heads=8 head_dim=128 page_size=16".
+/// "NAME dtype=bf16 kv_dtype=bf16 num_qo_heads=32 num_kv_heads=8 head_dim=128 page_size=16".
 LIBRT_API std::string to_string(const Spec& spec);
 
 /// Reads "KERNEL key=value ..." with the keys in any order. A field with a default may be left out. The result is

@@ -12,6 +12,7 @@
 
 #include "src/api/cache_words.hpp"
 #include "src/api/entry_codec.hpp"
+#include "src/kernel/registry.hpp"
 #include "src/util/env.hpp"
 #include "src/util/key_document.hpp"
 
@@ -88,13 +89,19 @@ cache::TiersOptions CompileService::tiers_options(const Options& options) const 
   return tiers;
 }
 
-const jit::KernelSources& CompileService::sources() {
+const jit::KernelSources& CompileService::sources(const std::string& header) {
   const jit::KernelSources* found = nullptr;
   {
     const auto lazy = lazy_.lock();
-    if (lazy->sources) return *lazy->sources;
-    lazy->sources = std::make_unique<const jit::KernelSources>(jit::KernelSources::load(kernels_dir_, edits_, trust_));
-    found = lazy->sources.get();
+    const std::size_t added = kernel::added_sources().size();
+    // Those who use the older ones go on with them.
+    if (!lazy->sources.empty() && (lazy->added == added || lazy->sources.back()->has(header))) {
+      return *lazy->sources.back();
+    }
+    lazy->sources.push_back(std::make_unique<const jit::KernelSources>(load_sources(kernels_dir_, edits_, trust_)));
+    lazy->added = added;
+    found = lazy->sources.back().get();
+    if (lazy->sources.size() > 1) return *found;
   }
   // Said without the lock: what is called here may call the Runtime.
   if (!kernels_dir_.empty() && util::env("LIBRT_KERNELS_DIR") == kernels_dir_) {
@@ -140,7 +147,8 @@ CompileService::Request CompileService::make_request(const Specialized& speciali
     if (error.code() != ErrorCode::no_nvrtc) throw;
     request.no_compiler = std::current_exception();
   }
-  const std::vector<util::KeyField> fields = jit::key_fields(request.program, sources(), compiler);
+  const std::vector<util::KeyField> fields =
+      jit::key_fields(request.program, sources(request.program.header), compiler);
   request.digest = util::key_digest(fields);
   request.key_document = util::key_document(fields);
   request.any_compiler = compiler == nullptr;
@@ -267,7 +275,7 @@ bool CompileService::is_hopeless(const Request& request) {
 
 cache::Entry CompileService::compile(const Request& request) {
   if (request.no_compiler) std::rethrow_exception(request.no_compiler);
-  jit::Compiled compiled = nvrtc().compile(request.program, sources());
+  jit::Compiled compiled = nvrtc().compile(request.program, sources(request.program.header));
   EntryMeta meta = request.launch();
   log_(LogLevel::info, fmt::format("compiled {} for {} in {:.0f} ms", meta.kernel, meta.target, compiled.compile_ms));
   meta.nvrtc = identity().version;

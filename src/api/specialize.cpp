@@ -7,6 +7,8 @@
 
 #include <utility>
 
+#include "src/kernel/registry.hpp"
+
 namespace librt::api {
 namespace {
 
@@ -68,6 +70,15 @@ Specialized specialize(const Spec& spec, const Arch& arch) {
                       .spec_json = std::move(json)},
           .block_threads = variant.block_threads,
           .shared_bytes = variant.shared_bytes};
+}
+
+jit::KernelSources load_sources(const std::string& kernels_dir, const std::vector<SourceEdit>& edits,
+                                util::Trust trust) {
+  std::vector<jit::SourceFile> added;
+  for (const KernelSource& each : kernel::added_sources()) {
+    added.push_back({.name = std::string(each.name), .text = std::string(each.text)});
+  }
+  return jit::KernelSources::load(kernels_dir, edits, trust, jit::host_headers(), added);
 }
 
 std::optional<Spec> merge_of(const Spec& spec) {

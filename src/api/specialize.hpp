@@ -2,12 +2,16 @@
 #pragma once
 
 #include <librt/kernel_kind.hpp>
+#include <librt/options.hpp>
 #include <librt/spec.hpp>
 #include <librt/types.hpp>
 
 #include <optional>
+#include <string>
+#include <vector>
 
 #include "src/jit/program.hpp"
+#include "src/util/trust.hpp"
 
 namespace librt::api {
 
@@ -26,6 +30,10 @@ KernelVariant variant_of(const Spec& spec, const Arch& arch);
 
 /// Specs that differ in what reaches no program share an entry. Throws as variant_of().
 Specialized specialize(const Spec& spec, const Arch& arch);
+
+/// Of librt's kernels, or of the directory that the options name, and of those that were added.
+jit::KernelSources load_sources(const std::string& kernels_dir, const std::vector<SourceEdit>& edits,
+                                util::Trust trust);
 
 /// The spec of the kernel that joins the parts of a split request; nothing where no request is split.
 std::optional<Spec> merge_of(const Spec& spec);

@@ -14,8 +14,8 @@ namespace librt::jit {
 
 /// Which template to instantiate, and how. src/api makes it from a spec.
 struct Specialization {
-  std::string kernel;     // "gqa_decode": the header is gqa_decode/gqa_decode.cuh, the function librt::device::gqa_decode
-  std::string traits;     // "GqaDecodeTraits", in namespace librt::device
+  std::string kernel;     // NAME: the header is NAME/NAME.cuh, the function librt::device::NAME
+  std::string traits;     // a template in namespace librt::device
   std::string arguments;  // as C++ text: "librt::device::Bf16, 128, 16, 64, 2"
   std::string spec_json;  // JSON of the same facts, for people and tools
 };
@@ -23,8 +23,8 @@ struct Specialization {
 /// One NVRTC program, and the only input of both the compiler and the key.
 struct Program {
   Arch arch;
-  std::string entry;                 // "librt_gqa_decode"
-  std::string header;                // "gqa_decode/gqa_decode.cuh": the one file that the stub includes
+  std::string entry;                 // "librt_NAME"
+  std::string header;                // "NAME/NAME.cuh": the one file that the stub includes
   std::string source;                // the stub
   std::vector<std::string> options;  // as passed to NVRTC, in this order
   std::string spec_json;             // canonical: keys sorted, no white space

@@ -6,7 +6,7 @@
 namespace librt::jit {
 
 struct SourceFile {
-  std::string name;  // relative to kernels/: "gqa_decode/gqa_decode.cuh", "device/mask.cuh"
+  std::string name;  // relative to kernels/: "NAME/NAME.cuh", "device/mask.cuh"
   std::string text;
 };
 

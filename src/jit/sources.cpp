@@ -95,7 +95,7 @@ std::vector<SourceFile> host_headers() {
 }
 
 KernelSources KernelSources::load(const std::string& dir, const std::vector<SourceEdit>& edits, util::Trust trust,
-                                  const std::vector<SourceFile>& shared) {
+                                  const std::vector<SourceFile>& shared, const std::vector<SourceFile>& added) {
   KernelSources sources;
   if (!dir.empty()) {
     sources.origin_ = dir;
@@ -110,6 +110,10 @@ KernelSources KernelSources::load(const std::string& dir, const std::vector<Sour
     sources.files_ = embedded_kernels();
   }
   std::vector<SourceFile>& files = sources.files_;
+  for (const SourceFile& file : added) {
+    std::erase_if(files, [&](const SourceFile& own) { return own.name == file.name; });
+    files.push_back(file);
+  }
   std::sort(files.begin(), files.end(), [](const SourceFile& a, const SourceFile& b) { return a.name < b.name; });
   for (const SourceEdit& edit : edits) apply(edit, files, sources.origin_);
 

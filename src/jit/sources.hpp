@@ -33,16 +33,19 @@ class KernelSources {
   /// @param edits each `find` must occur exactly once in its file. They are meant, so that they may change what the
   /// host shares with the kernels too.
   /// @param shared what the host has compiled for itself: before the edits, `dir` must hold the same texts.
+  /// @param added files of kernels that are not in kernels/; a directory's own of these names are left aside.
   /// Throws Error: io (unreadable), invalid_argument (names the edit, or the directory and the file that differs).
   static KernelSources load(const std::string& dir, const std::vector<SourceEdit>& edits,
                             util::Trust trust = util::Trust::own,
-                            const std::vector<SourceFile>& shared = host_headers());
+                            const std::vector<SourceFile>& shared = host_headers(),
+                            const std::vector<SourceFile>& added = {});
 
   const std::vector<SourceFile>& files() const noexcept { return files_; }  // *.cuh and *.h, sorted by name
   const std::string& origin() const noexcept { return origin_; }            // a path, or "built in"
   /// Computed at load. Throws Error(invalid_argument) if `header` is none of the files; names it and the origin.
   const HeaderClosure& closure(std::string_view header) const;
   const std::string& digests_json(std::string_view header) const { return closure(header).digests_json; }
+  bool has(std::string_view header) const { return closures_.contains(header); }
 
  private:
   std::vector<SourceFile> files_;

@@ -56,6 +56,7 @@ KernelKind::KernelKind(const KernelDescription& described) : description_(descri
   if (!is_identifier(kernel.name)) {
     throw Error(ErrorCode::invalid_argument, fmt::format("kernel \"{}\": a name must be an identifier", kernel.name));
   }
+  if (kernel.name == "device") refuse(kernel, "the name is taken; allowed: another name");
   check_fields(kernel);
   require_names(kernel, "operand", kernel.operands, LaunchArguments::kMostOperands);
   if (kernel.specialize == nullptr || kernel.fill == nullptr) refuse(kernel, "it lacks specialize or fill");

@@ -75,6 +75,15 @@ const KernelKind& require(std::string_view name) {
               fmt::format("kernel {} is not known{}", util::in_quotes(name), util::allowed_names(name, names())));
 }
 
+std::vector<KernelSource> added_sources() {
+  std::vector<KernelSource> sources;
+  for (const KernelKind* kind = registry().first(); kind != nullptr; kind = kind->next.load()) {
+    const auto own = kind->description().sources;
+    sources.insert(sources.end(), own.begin(), own.end());
+  }
+  return sources;
+}
+
 std::vector<std::string_view> names() {
   std::vector<std::string_view> all;
   for (const KernelKind* kind : kernel_kinds()) all.push_back(kind->description().name);

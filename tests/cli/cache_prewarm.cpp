@@ -239,10 +239,11 @@ TEST_CASE("cli prewarm: the built-in manifests are sound and say where their sha
   const auto list = tool({"cache", "prewarm", "--list", "--json"}).json();
   REQUIRE(list.size() >= 5);
   CHECK(list[0]["name"] == "matrix");
-  CHECK(list[0]["specs"] == 46);
+  CHECK(list[0]["specs"] == 46 + 14);
   CHECK(list[1]["path"] == "kernels/gqa_decode/matrix.json");
-  CHECK(list[2]["path"] == "kernels/mla_decode/matrix.json");
-  for (std::size_t i = 3; i < list.size(); ++i) {
+  CHECK(list[2]["path"] == "kernels/merge_states/matrix.json");
+  CHECK(list[3]["path"] == "kernels/mla_decode/matrix.json");
+  for (std::size_t i = 4; i < list.size(); ++i) {
     CHECK_THAT(list[i]["source"].get<std::string>(), Catch::StartsWith("config.json of "));
     CHECK(list[i]["specs"].get<int>() > 0);
     CHECK(list[i]["path"] == "kernels/manifests/" + list[i]["name"].get<std::string>() + ".json");

@@ -10,7 +10,7 @@
 namespace librt::tool {
 
 struct BuiltInManifest {
-  std::string_view name;  // "gqa_decode", "llama-3-8b"
+  std::string_view name;  // of a kernel or of a model: "llama-3-8b"
   std::string_view path;  // in the repository
   std::string_view text;  // as it was when the tool was built
 };

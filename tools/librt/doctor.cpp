@@ -13,6 +13,7 @@
 #include "src/api/cache_words.hpp"
 #include "src/jit/nvrtc_identity.hpp"
 #include "src/jit/sources.hpp"
+#include "tools/librt/builtin_manifests.hpp"
 #include "tools/librt/progress_bar.hpp"
 #include "tools/librt/table.hpp"
 #include "tools/librt/verb.hpp"
@@ -55,13 +56,10 @@ std::string nvrtc(const Options& options) {
 // The last two have to be there for `librt` to be of use.
 constexpr std::string_view kGpu = "gpu", kCompile = "compile", kVirtual = "virtual";
 
-constexpr GqaDecodeSpec kSmallSpec{
-    .dtype = DType::bf16, .num_qo_heads = 1, .num_kv_heads = 1, .head_dim = 64, .page_size = 16};
-
 std::string compiles(Options options) {
   options.cache_mode = CacheMode::off;
   Runtime runtime(options);
-  const Artifact artifact = runtime.compile_merge(kSmallSpec, parse_arch("compute_80"));
+  const Artifact artifact = runtime.compile_merge(kernel_matrix().specs.front(), parse_arch("compute_80"));
   return fmt::format("{} for {} in {:.0f} ms", artifact.kernel, to_string(artifact.arch), artifact.compile_ms);
 }
 

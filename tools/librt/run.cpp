@@ -63,9 +63,11 @@ Spec sample_spec(const std::string& kernel) {
   std::vector<std::string_view> names;
   for (const BuiltInManifest& each : built_in_manifests()) {
     if (!is_kernel(each)) continue;
+    const Spec first = parse_manifest(each.text, each.path).specs.front();
+    if (description(*first.kind()).internal) continue;
     names.push_back(each.name);
     if (!kernel.empty() && each.name != kernel) continue;
-    const Spec spec = parse_manifest(each.text, each.path).specs.front().with("page_size", SampleBatch::kPageSize);
+    const Spec spec = first.with("page_size", SampleBatch::kPageSize);
     const auto with_kv_heads = description(*spec.kind()).with_kv_heads;
     return with_kv_heads == nullptr ? spec : with_kv_heads(spec, 2);
   }
