@@ -1,6 +1,9 @@
 // The arguments of a launch, by name.
 #pragma once
 
+#include <librt/buffer.hpp>
+
+#include <cstddef>
 #include <cstdint>
 #include <string_view>
 
@@ -22,15 +25,27 @@ struct PagedTensor {
   std::int64_t head_stride = 0;
 };
 
+/// Device memory that a launch may use as it likes, aligned to 256 bytes.
+struct Workspace {
+  void* data = nullptr;
+  std::size_t bytes = 0;
+
+  constexpr Workspace() noexcept = default;
+  constexpr Workspace(void* pointer, std::size_t size) noexcept : data(pointer), bytes(size) {}
+  Workspace(const Buffer& buffer) noexcept  // NOLINT(google-explicit-constructor): the whole of it
+      : data(buffer.data()), bytes(buffer.size()) {}
+};
+
 /// The argument for the operand of that name. `name` must live until the launch returns.
 struct Binding {
-  enum class Kind { pointer, pages, number };
+  enum class Kind { pointer, pages, number, workspace };
 
   std::string_view name{};
   Kind kind = Kind::pointer;
   const void* data = nullptr;  ///< of a pointer
   PagedTensor pages{};
   float number = 0;
+  Workspace workspace{};
 
   constexpr Binding() noexcept = default;
   constexpr Binding(std::string_view operand, const void* pointer) noexcept : name(operand), data(pointer) {}
@@ -38,6 +53,8 @@ struct Binding {
       : name(operand), kind(Kind::pages), pages(tensor) {}
   constexpr Binding(std::string_view operand, float value) noexcept
       : name(operand), kind(Kind::number), number(value) {}
+  constexpr Binding(std::string_view operand, const Workspace& memory) noexcept
+      : name(operand), kind(Kind::workspace), workspace(memory) {}
 };
 
 }  // namespace librt

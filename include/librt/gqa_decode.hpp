@@ -39,7 +39,7 @@ struct GqaDecodeArgs {
   const std::int32_t* kv_last_page_len = nullptr;  ///< [batch]
   void* out = nullptr;                             ///< as q
   float* lse = nullptr;                            ///< [batch, num_qo_heads], natural log; null = not wanted
-  void* workspace = nullptr;                       ///< plan.workspace_bytes(), aligned to 256 bytes; null if that is 0
+  Workspace workspace{};                           ///< of plan.workspace_bytes() or more; a Buffer will do
   float sm_scale = 0;  ///< factor of q.k, usually 1/sqrt(head_dim); must be finite and not 0
 
   std::array<Binding, 10> bindings() const noexcept {

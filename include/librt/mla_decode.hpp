@@ -39,7 +39,7 @@ struct MlaDecodeArgs {
   const std::int32_t* kv_last_page_len = nullptr;
   void* out = nullptr;   ///< [batch, num_heads, head_dim_ckv]
   float* lse = nullptr;  ///< [batch, num_heads], natural log; null = not wanted
-  void* workspace = nullptr;
+  Workspace workspace{};
   float sm_scale = 0;  ///< of the model's un-absorbed head dim, e.g. 1/sqrt(128 + 64)
 
   std::array<Binding, 11> bindings() const noexcept {

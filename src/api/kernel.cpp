@@ -46,7 +46,7 @@ Plan Kernel::plan(std::span<const std::int32_t> kv_indptr, std::span<const std::
                                                          .resident_blocks = properties.num_sms * std::max(blocks, 1),
                                                          .arch = kernel.artifact->arch,
                                                          .may_split = kernel.merge_spec.kind() != nullptr});
-    if (plan.num_split_requests > 0) plan.merge = kernel.merge_kernel();
+    if (plan.num_split_requests > 0) static_cast<void>(kernel.merge_kernel());  // not in the middle of a capture
     return Plan(std::make_shared<const detail::PlanImpl>(std::move(plan)));
   });
 }

@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <memory>
 #include <span>
 
 #include "kernels/work.h"
@@ -54,6 +55,7 @@ void launch_merge(const detail::KernelImpl& kernel, const detail::PlanImpl& plan
                   PlanTables tables, CUstream_st* stream) {
   const KernelKind& kind = *kernel.merge_spec.kind();
   const auto operands = kind.description().operands;
+  const std::shared_ptr<const device::LoadedKernel> merge = kernel.merge_kernel();
   for (int first = 0; first < plan.num_split_requests; first += kMaxGridY) {
     tables.num_split_requests = std::min(plan.num_split_requests - first, kMaxGridY);
     LaunchArguments launch(kernel.merge_spec, kernel.artifact->arch, plan.batch, tables);
@@ -61,7 +63,7 @@ void launch_merge(const detail::KernelImpl& kernel, const detail::PlanImpl& plan
       const auto operand = kernel.spec.kind()->operand(operands[i].name);
       if (operand) launch.bind(i, const_cast<void*>(arguments[*operand].data));
     }
-    fill_and_launch(kind, *plan.merge, launch, stream);
+    fill_and_launch(kind, *merge, launch, stream);
     tables.merge_requests += kMaxGridY;
     tables.merge_indptr += kMaxGridY;
   }

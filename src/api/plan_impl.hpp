@@ -5,10 +5,8 @@
 #include <librt/spec.hpp>
 
 #include <cstddef>
-#include <memory>
+#include <span>
 #include <vector>
-
-#include "src/device/device.hpp"
 
 namespace librt::detail {
 
@@ -31,8 +29,7 @@ struct PlanImpl {
   int num_split_requests = 0;
   bool owns_pages = false;  // some request has a page, so kv_indices and the pages will be read
   WorkspaceLayout layout;
-  std::vector<std::byte> tables;                      // the first layout.table_bytes bytes of the workspace
-  std::shared_ptr<const device::LoadedKernel> merge;  // set if any request was split
+  std::vector<std::byte> tables;  // the first layout.table_bytes bytes of the workspace
 };
 
 }  // namespace librt::detail
@@ -48,7 +45,7 @@ struct PlanInputs {
   bool may_split = true;    // false: no kernel would join the parts
 };
 
-/// Pure host arithmetic; leaves PlanImpl::merge unset. Throws Error(invalid_argument).
+/// Pure host arithmetic. Throws Error(invalid_argument).
 detail::PlanImpl make_plan(const Spec& spec, const PlanInputs& inputs);
 
 }  // namespace librt::api

@@ -22,9 +22,17 @@ constexpr Binding kUnbound{};
 }
 
 Binding::Kind kind_of(const Operand& operand) {
-  return operand.form == Form::paged    ? Binding::Kind::pages
-         : operand.form == Form::scalar ? Binding::Kind::number
-                                        : Binding::Kind::pointer;
+  switch (operand.form) {
+    case Form::paged:
+      return Binding::Kind::pages;
+    case Form::scalar:
+      return Binding::Kind::number;
+    case Form::workspace:
+      return Binding::Kind::workspace;
+    case Form::dense:
+      break;
+  }
+  return Binding::Kind::pointer;
 }
 
 [[noreturn]] void refuse_name(const Spec& spec, std::string_view name) {
@@ -46,7 +54,7 @@ Arguments::Arguments(const Spec& spec, std::span<const Binding> bindings)
     if (!operand) refuse_name(spec, binding.name);
     if (bound_[*operand] != &kUnbound) refuse(fmt::format("{} is given twice", binding.name));
     if (binding.kind != kind_of(operands_[*operand])) {
-      constexpr const char* kKinds[] = {"a pointer", "a PagedTensor", "a number"};
+      constexpr const char* kKinds[] = {"a pointer", "a PagedTensor", "a number", "a Workspace"};
       refuse(fmt::format("{} is {}; allowed: {}", binding.name, kKinds[static_cast<int>(binding.kind)],
                          kKinds[static_cast<int>(kind_of(operands_[*operand]))]));
     }
@@ -69,7 +77,10 @@ void Arguments::check_one(std::size_t i, const LaunchFacts& facts) {
     case Form::paged:
       return check_paged(i, facts);
     case Form::workspace:
-      return require_pointer(operand.name, binding.data, kWorkspaceAlignment);
+      require_pointer(operand.name, binding.workspace.data, kWorkspaceAlignment);
+      if (binding.workspace.bytes >= facts.workspace_bytes) return;
+      refuse(fmt::format("{} has {} bytes; allowed: {} and more, the workspace_bytes() of the plan", operand.name,
+                         binding.workspace.bytes, facts.workspace_bytes));
     case Form::scalar:
       if (!std::isfinite(binding.number) || (operand.nonzero && binding.number == 0)) {
         refuse(fmt::format("{} is {}; it must be finite{}", operand.name, binding.number,
@@ -117,7 +128,10 @@ void Arguments::check_overlap(const LaunchFacts& facts) const {
   for (std::size_t i = 0; i < operands_.size(); ++i) {
     const Operand& operand = operands_[i];
     if (operand.form == Form::scalar) continue;
-    const void* const data = operand.form == Form::paged ? bound_[i]->pages.data : bound_[i]->data;
+    const Binding& binding = *bound_[i];
+    const void* const data = operand.form == Form::paged       ? binding.pages.data
+                             : operand.form == Form::workspace ? binding.workspace.data
+                                                               : binding.data;
     const Region region{operand.name, data, bytes_of(i, facts)};
     (operand.access == Access::write ? written[num_written++] : read[num_read++]) = region;
   }
@@ -130,7 +144,7 @@ void Arguments::bind(LaunchArguments& launch) const {
       launch.bind(i, &paged_[paged++]);
     } else if (operands_[i].form == Form::scalar) {
       launch.bind(i, bound_[i]->number);
-    } else {
+    } else if (operands_[i].form == Form::dense) {
       launch.bind(i, const_cast<void*>(bound_[i]->data));  // the operand says whether it is written
     }
   }
@@ -143,7 +157,7 @@ const std::int32_t* Arguments::integers(Meaning meaning) const {
 
 void* Arguments::workspace() const {
   for (std::size_t i = 0; i < operands_.size(); ++i) {
-    if (operands_[i].form == Form::workspace) return const_cast<void*>(bound_[i]->data);
+    if (operands_[i].form == Form::workspace) return bound_[i]->workspace.data;
   }
   return nullptr;
 }

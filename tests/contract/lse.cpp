@@ -78,7 +78,7 @@ TEST_CASE("T23: the LSE is optional", "[lse]") {
                                       .kv_last_page_len = last.as<std::int32_t>(),
                                       .out = out.data(),
                                       .lse = nullptr,
-                                      .workspace = workspace.data(),
+                                      .workspace = workspace,
                                       .sm_scale = batch.sm_scale});
     Result result{.out = std::vector<Bits>(batch.q.size()), .lse = expected.lse};
     runtime.download(std::as_writable_bytes(std::span(result.out)), out);

@@ -69,6 +69,20 @@ TEST_CASE("two Runtimes, two GPUs that differ", "[runtime][devices]") {
         std::map<const void*, int>{{fake_cuda::primary_context(0), 40}, {fake_cuda::primary_context(1), 40}});
 }
 
+TEST_CASE("a plan is data: it serves every device of its spec, merges included", "[runtime][devices]") {
+  begin_on_fresh_machine();
+  Runtime first(cuda_options("cuda:0")), second(cuda_options("cuda:1"));
+  const Batch batch = small_batch();
+  const Kernel on_first = first.get(kGqa), on_second = second.get(kGqa);
+  const Plan plan = split_plan(on_first, batch);
+  REQUIRE(plan.num_split_requests() > 0);
+  GqaLaunch(second, batch, plan).enqueue(on_second);
+  second.synchronize();
+  std::map<const void*, int> launches;
+  for (const fake_cuda::Launch& launch : fake_cuda::launches()) ++launches[launch.context];
+  CHECK(launches == std::map<const void*, int>{{fake_cuda::primary_context(1), 2}});
+}
+
 TEST_CASE("GPUs of one kind share what is on disk", "[runtime][devices]") {
   fake_cuda::Machine machine = fake_machine();
   machine.gpus.resize(2);

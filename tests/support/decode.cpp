@@ -54,7 +54,7 @@ struct Buffers {
     args.kv_last_page_len = kv_last_page_len.as<std::int32_t>();
     args.out = out.data();
     args.lse = lse.as<float>();
-    args.workspace = workspace.data();
+    args.workspace = workspace;
     args.sm_scale = batch.sm_scale;
     return args;
   }

@@ -31,7 +31,7 @@ class GqaLaunch {
               .kv_last_page_len = kv_last_page_len_.as<std::int32_t>(),
               .out = out_.data(),
               .lse = lse_.as<float>(),
-              .workspace = workspace_.data(),
+              .workspace = workspace_,
               .sm_scale = batch.sm_scale} {}
 
   const Plan& plan() const noexcept { return plan_; }

@@ -99,7 +99,7 @@ Metric measure_decode(Runtime& runtime, const std::string& name, const Spec& spe
     args.kv_last_page_len = kv_last.as<const std::int32_t>();
     args.out = out.data();
     args.lse = lse.as<float>();
-    args.workspace = workspace.data();
+    args.workspace = workspace;
     args.sm_scale = 1.0F / std::sqrt(static_cast<float>(shape.queries[0].dim));
     return args;
   };

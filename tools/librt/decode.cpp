@@ -124,7 +124,7 @@ void launch(const Kernel& kernel, const Plan& plan, const DecodeProblem& problem
         bindings.emplace_back(operand.name, buffers.lse.data());
         break;
       case Use::workspace:
-        bindings.emplace_back(operand.name, buffers.workspace.data());
+        bindings.emplace_back(operand.name, Workspace(buffers.workspace));
         break;
       case Use::scale:
         bindings.emplace_back(operand.name, problem.sm_scale);

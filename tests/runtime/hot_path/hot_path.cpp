@@ -101,7 +101,7 @@ TEST_CASE("a launch of MLA likewise", "[hot_path]") {
                            .kv_last_page_len = ints,
                            .out = out.data(),
                            .lse = lse.as<float>(),
-                           .workspace = workspace.data(),
+                           .workspace = workspace,
                            .sm_scale = 1};
   CHECK(counted([&] { kernel.launch(plan, args); }) == kNothing);
   CHECK(fake_cuda::launches().size() == 2 * kTimes);

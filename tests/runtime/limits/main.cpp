@@ -69,7 +69,7 @@ struct Batch {
                                       .kv_indices = indices.as<std::int32_t>(),
                                       .kv_last_page_len = last.as<std::int32_t>(),
                                       .out = out.data(),
-                                      .workspace = workspace.data(),
+                                      .workspace = workspace,
                                       .sm_scale = 0.125f});
   }
   bool is_right(Runtime& rt) const {

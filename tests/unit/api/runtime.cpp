@@ -174,7 +174,7 @@ TEST_CASE("launch checks its arguments by name") {
                            .kv_last_page_len = lp.as<std::int32_t>(),
                            .out = out.data(),
                            .lse = lse.as<float>(),
-                           .workspace = workspace.data(),
+                           .workspace = workspace,
                            .sm_scale = 0.125f};
   const auto complaint = [&](auto change) {
     GqaDecodeArgs args = good;
@@ -186,7 +186,10 @@ TEST_CASE("launch checks its arguments by name") {
   CHECK(complaint([](GqaDecodeArgs& args) { args.lse = nullptr; }) == "accepted");
   CHECK(complaint([](GqaDecodeArgs& args) { args.q = nullptr; }) == "q is null");
   CHECK(complaint([](GqaDecodeArgs& args) { args.kv_indices = nullptr; }) == "kv_indices is null");
-  CHECK(complaint([](GqaDecodeArgs& args) { args.workspace = nullptr; }) == "workspace is null");
+  CHECK(complaint([](GqaDecodeArgs& args) { args.workspace = {}; }) == "workspace is null");
+  CHECK(complaint([](GqaDecodeArgs& args) { --args.workspace.bytes; }) ==
+        fmt::format("workspace has {} bytes; allowed: {} and more, the workspace_bytes() of the plan",
+                    plan.workspace_bytes() - 1, plan.workspace_bytes()));
   CHECK(complaint([](GqaDecodeArgs& args) { args.k_pages.data = nullptr; }) == "k_pages.data is null");
   CHECK(complaint([](GqaDecodeArgs& args) { args.v_pages.num_pages = 0; }) ==
         "v_pages.num_pages is 0, but the plan has requests with pages");
@@ -211,8 +214,9 @@ TEST_CASE("launch checks its arguments by name") {
     return thrown ? thrown->what : std::string("accepted");
   };
   REQUIRE(list[0].name == "sm_scale");
-  CHECK(complaint_about(Binding("sm_scal", 0.125f), 0).starts_with("sm_scal is no argument of gqa_decode; did you mean "
-                                                                  "sm_scale?"));
+  CHECK(complaint_about(Binding("sm_scal", 0.125f), 0)
+            .starts_with("sm_scal is no argument of gqa_decode; did you mean "
+                         "sm_scale?"));
   CHECK(complaint_about(list[1], 0) == "workspace is given twice");
   CHECK(complaint_about(Binding("sm_scale", q_buffer.data()), 0) == "sm_scale is a pointer; allowed: a number");
   CHECK(complaint_about(Binding("k_pages", page_buffer.data()), 8) == "k_pages is a pointer; allowed: a PagedTensor");

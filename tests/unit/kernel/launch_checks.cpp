@@ -83,7 +83,7 @@ struct Stand {
             .kv_last_page_len = lp.as<std::int32_t>(),
             .out = out.data(),
             .lse = lse.as<float>(),
-            .workspace = workspace.data(),
+            .workspace = workspace,
             .sm_scale = 0.1f};
   }
   std::string complaint(const std::function<void(MlaDecodeArgs&)>& change) const {
@@ -115,7 +115,7 @@ TEST_CASE("launch checks MLA's arguments too, and how arguments fit together", "
         std::string::npos);
   CHECK(stand.complaint([](MlaDecodeArgs& args) { args.lse = static_cast<float*>(args.out); }).find(apart) !=
         std::string::npos);
-  CHECK(stand.complaint([](MlaDecodeArgs& args) { args.workspace = const_cast<void*>(args.ckv_pages.data); })
+  CHECK(stand.complaint([](MlaDecodeArgs& args) { args.workspace = {const_cast<void*>(args.ckv_pages.data), 1 << 20}; })
             .find("workspace at ") == 0);
 }
 
