@@ -38,14 +38,18 @@ TEST_CASE("cli: a file size limit fails what is written, and nothing else", "[cl
   const Tool tool;
   const Finished cold = in_shell(tool, "ulimit -f 1", kCompile);
   CHECK_THAT(cold.out, Catch::EndsWith("exit 0\n") && Catch::Contains("File too large"));
-  const Finished again = in_shell(tool, "ulimit -f 0", kCompile, {{"LIBRT_RECORD", tool.file("asked.json")}});
-  CHECK_THAT(again.out, Catch::EndsWith("exit 0\n") && Catch::Contains("requests are not recorded"));
   const Finished output = in_shell(tool, "ulimit -f 1", words(kCompile, {"-o", tool.file("kernel.ptx")}));
   CHECK_THAT(output.out, Catch::EndsWith("exit 1\n") &&
                              Catch::Contains("cannot write " + tool.file("kernel.ptx") + ": File too large"));
+#ifdef __SANITIZE_THREAD__
+  WARN("skipped: no byte may be written; ThreadSanitizer writes to a file before main()");
+#else
+  const Finished again = in_shell(tool, "ulimit -f 0", kCompile, {{"LIBRT_RECORD", tool.file("asked.json")}});
+  CHECK_THAT(again.out, Catch::EndsWith("exit 0\n") && Catch::Contains("requests are not recorded"));
   const Finished data = in_shell(tool, "ulimit -f 0; exec 3>" + tool.file("data"), {"--version"}, {}, ">&3");
   CHECK_THAT(data.out,
              Catch::EndsWith("exit 1\n") && Catch::Contains("the output could not be written: File too large"));
+#endif
   // Nothing half written stays.
   for (const auto& item : fs::recursive_directory_iterator(fs::path(tool.cache()).parent_path())) {
     CAPTURE(item.path());
