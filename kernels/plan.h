@@ -15,13 +15,17 @@ constexpr int split_count(int num_pages, int split_pages) {
   return num_pages <= split_pages ? 1 : (num_pages - 1) / split_pages + 1;
 }
 
-/// The split with this index out of split_count.
+/// Past the last page of any request.
+constexpr int kOpenEnd = 2147483647;
+
+/// The split with this index out of split_count. The last one is open at its end, so that a request that has grown
+/// since loses no token: it takes longer then, and a new plan makes it fast again.
 /// @param first_slot partial row of the request's first split; not looked at if the request has one split only
 constexpr WorkItem split_item(int request, int num_pages, int split_pages, int index, int first_slot) {
   const int begin = index * split_pages;
-  const int left = num_pages - begin;
+  const bool is_last = num_pages - begin <= split_pages;
   const bool is_split = num_pages > split_pages;
-  return {request, begin, left < split_pages ? num_pages : begin + split_pages, is_split ? first_slot + index : -1};
+  return {request, begin, is_last ? kOpenEnd : begin + split_pages, is_split ? first_slot + index : -1};
 }
 
 /// What the choice of split_pages depends on.

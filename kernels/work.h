@@ -7,7 +7,8 @@
 namespace librt {
 
 /// One unit of split-KV work: the pages [page_begin, page_end) of one request, counted from the request's first page.
-/// The host plan writes them; the kernel clips page_end to the pages that the request has when it runs.
+/// The host plan writes them, the last one of a request with an open end; the kernel clips page_end to the pages that
+/// the request has when it runs.
 struct WorkItem {
   int request;
   int page_begin;

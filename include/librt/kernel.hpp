@@ -29,8 +29,9 @@ struct PlanOptions {
 };
 
 /// How a batch is cut into blocks of work: data, for any device's kernel of the same spec. It decides splits only;
-/// lengths are read again on the device, so that a plan stays correct for shorter requests (for longer ones the surplus
-/// pages are ignored). Cheap to copy, immutable, usable from several threads. launch() reads it during the call only; a
+/// lengths are read again on the device, so that a plan stays correct for requests that have become shorter or longer
+/// since (those take longer to run then: a new plan makes them fast again), unless it was made for a batch in which no
+/// request had a page. Cheap to copy, immutable, usable from several threads. launch() reads it during the call only; a
 /// graph that was captured from a launch reads it at each replay, so that it must outlive the graph. A moved-from Plan
 /// has batch 0 and no work; launch() refuses it.
 class LIBRT_API Plan {

@@ -85,6 +85,9 @@ Tables cut_into_items(std::span<const std::int32_t> kv_indptr, int split_pages) 
     const int splits = plan::split_count(pages, split_pages);
     for (int s = 0; s < splits; ++s) {
       tables.items.push_back(plan::split_item(static_cast<int>(b), pages, split_pages, s, slots));
+      // Where no request has a page, page ids and pages may be null: whatever the device's lengths say, nothing is
+      // read.
+      if (kv_indptr.back() == kv_indptr.front()) tables.items.back().page_end = 0;
     }
     if (splits > 1) {
       slots += splits;

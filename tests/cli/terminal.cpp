@@ -8,6 +8,7 @@
 #include <cstdlib>
 #include <filesystem>
 #include <iterator>
+#include <thread>
 #include <utility>
 
 #include "tests/cli/terminal_session.hpp"

@@ -84,24 +84,28 @@ TEST_CASE("T20: requests that have become shorter than planned: empty and shorte
   }
 }
 
-TEST_CASE("T20: of requests that have become longer than planned the surplus pages are ignored", "[splits]") {
+TEST_CASE("T20: requests that have become longer than planned lose no token", "[splits]") {
   for (const Spec& spec : both(4)) {
-    const Batch planned = make_batch(spec, {.kv_lens = {6, 13}});
-    Batch longer = make_batch(spec, {.kv_lens = {31, 30}});
-    // What the plan covers: 2 and 4 pages, which are full by now.
-    Batch covered = longer;
-    covered.kv_indices.clear();
-    for (int request = 0; request < 2; ++request) {
-      const auto pages = longer.pages(request).first(planned.pages(request).size());
-      covered.kv_indices.insert(covered.kv_indices.end(), pages.begin(), pages.end());
+    const Batch planned = make_batch(spec, {.kv_lens = {6, 13, 0, 8}});
+    for (const int split_pages : {0, 1, 2}) {
+      // By tokens of the last page, by pages, from nothing, and past several splits; some shorter at the same time.
+      for (const std::vector<int>& kv_lens :
+           {std::vector{7, 14, 1, 8}, std::vector{31, 30, 17, 9}, std::vector{5, 200, 0, 3}}) {
+        const Batch batch = fill_padding(make_batch(spec, {.kv_lens = kv_lens, .seed = 9}), Poison::quiet_nan);
+        INFO(to_string(spec) << ", split_pages " << split_pages << ", first request " << kv_lens[0]);
+        const Result result = decode(shared_runtime(), batch, {.split_pages = split_pages, .planned_for = &planned});
+        CHECK(difference(batch, result, reference(batch)) == "");
+      }
     }
-    covered.kv_indptr = planned.kv_indptr;
-    covered.kv_last_page_len = {4, 4};
-    for (const int split_pages : {0, 1}) {
-      INFO(to_string(spec) << ", split_pages " << split_pages);
-      const Result result = decode(shared_runtime(), longer, {.split_pages = split_pages, .planned_for = &planned});
-      CHECK(difference(covered, result, reference(covered)) == "");
-    }
+  }
+}
+
+TEST_CASE("T20: a plan without any page reads none, whatever the device's lengths say", "[splits]") {
+  for (const Spec& spec : both(4)) {
+    const Batch planned = make_batch(spec, {.kv_lens = {0, 0}});
+    const Batch batch = make_batch(spec, {.kv_lens = {6, 13}});
+    const Result result = decode(shared_runtime(), batch, {.planned_for = &planned});
+    CHECK(std::ranges::all_of(result.lse, [](float lse) { return lse == -std::numeric_limits<float>::infinity(); }));
   }
 }
 

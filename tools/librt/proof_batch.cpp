@@ -75,6 +75,7 @@ ProofBatch::ProofBatch(const Spec& spec, const ProofCase& one, std::uint32_t see
 ProofBatch::ProofBatch(DecodeProblem problem)
     : problem_(std::move(problem)),
       shape_(tool::shape_of(problem_.spec)),
+      planned_kv_indptr_(problem_.kv_indptr),
       planned_last_page_len_(problem_.kv_last_page_len) {
   find_readers();
 }
@@ -82,6 +83,7 @@ ProofBatch::ProofBatch(DecodeProblem problem)
 ProofBatch::ProofBatch(const ProofBatch& other)
     : problem_(other.problem_),
       shape_(other.shape_),
+      planned_kv_indptr_(other.planned_kv_indptr_),
       planned_last_page_len_(other.planned_last_page_len_),
       readers_(other.readers_),
       queries_(other.queries_),
@@ -105,8 +107,9 @@ void ProofBatch::hand_out_pages(const ProofCase& one, std::uint32_t seed) {
   std::vector<std::vector<int>> owned;
   std::vector<int> shared;
   int count = 0;
-  for (const int kv_len : one.kv_lens) {
+  for (std::size_t b = 0; b < one.kv_lens.size(); ++b) {
     std::vector<int>& pages = owned.emplace_back();
+    const int kv_len = std::max(one.kv_lens[b], one.device_lens.empty() ? 0 : one.device_lens[b]);
     for (int i = 0; i * shape_.page_size < kv_len; ++i) {
       const bool is_shared = i < one.shared_pages;
       if (is_shared && i < static_cast<int>(shared.size())) {
@@ -123,14 +126,18 @@ void ProofBatch::hand_out_pages(const ProofCase& one, std::uint32_t seed) {
   for (std::size_t i = ids.size() - 1; i > 0; --i) std::swap(ids[i], ids[random.next() % (i + 1)]);
 
   problem_.kv_indices.assign(kJunk.begin(), kJunk.end());
-  problem_.kv_indptr = {static_cast<std::int32_t>(kJunk.size())};
+  problem_.kv_indptr = planned_kv_indptr_ = {static_cast<std::int32_t>(kJunk.size())};
+  const auto last = [&](std::size_t b, int pages, int kv_len) {
+    return pages == 0 ? kJunk[b % kJunk.size()] : kv_len - (pages - 1) * shape_.page_size;
+  };
   for (std::size_t b = 0; b < owned.size(); ++b) {
     for (const int page : owned[b]) problem_.kv_indices.push_back(ids[static_cast<std::size_t>(page)]);
     problem_.kv_indptr.push_back(static_cast<std::int32_t>(problem_.kv_indices.size()));
-    const auto full = static_cast<int>(owned[b].size()) - 1;
-    const auto last = [&](int kv_len) { return full < 0 ? kJunk[b % kJunk.size()] : kv_len - full * shape_.page_size; };
-    planned_last_page_len_.push_back(last(one.kv_lens[b]));
-    problem_.kv_last_page_len.push_back(last(one.device_lens.empty() ? one.kv_lens[b] : one.device_lens[b]));
+    const int planned = (one.kv_lens[b] + shape_.page_size - 1) / shape_.page_size;
+    planned_kv_indptr_.push_back(planned_kv_indptr_.back() + planned);
+    planned_last_page_len_.push_back(last(b, planned, one.kv_lens[b]));
+    problem_.kv_last_page_len.push_back(
+        last(b, static_cast<int>(owned[b].size()), one.device_lens.empty() ? one.kv_lens[b] : one.device_lens[b]));
   }
   problem_.kv_indices.insert(problem_.kv_indices.end(), kJunk.begin(), kJunk.end());
 }

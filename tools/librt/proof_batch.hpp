@@ -31,7 +31,8 @@ class ProofBatch {
 
   const DecodeProblem& problem() const { return problem_; }
   const DecodeShape& shape() const { return shape_; }
-  /// What the host believes of the last pages: the plan is made from it.
+  /// What the host believes of pages and last pages: the plan is made from it.
+  const std::vector<std::int32_t>& planned_kv_indptr() const { return planned_kv_indptr_; }
   const std::vector<std::int32_t>& planned_last_page_len() const { return planned_last_page_len_; }
   int kv_len(int request) const;
 
@@ -55,6 +56,7 @@ class ProofBatch {
 
   DecodeProblem problem_;
   DecodeShape shape_;
+  std::vector<std::int32_t> planned_kv_indptr_;
   std::vector<std::int32_t> planned_last_page_len_;
   std::vector<unsigned> readers_;
   std::vector<std::vector<std::uint16_t>> queries_;

@@ -186,7 +186,7 @@ ProofRun ProofBench::run(const ProofBatch& batch, int split_pages, SourceWindow 
   ++runs_;
   const DecodeProblem& problem = batch.problem();
   const Kernel kernel = kernel_for(problem.spec);
-  const Plan plan = kernel.plan(problem.kv_indptr, batch.planned_last_page_len(), {.split_pages = split_pages});
+  const Plan plan = kernel.plan(batch.planned_kv_indptr(), batch.planned_last_page_len(), {.split_pages = split_pages});
   const Buffers owner(machine_->device, batch, plan);
   const DecodeBuffers& buffers = *owner;
   const auto requests = static_cast<std::size_t>(problem.batch);
@@ -245,7 +245,7 @@ DecodeResult ProofBench::run_plain(const ProofBatch& batch, int split_pages) {
   ++runs_;
   const DecodeProblem& problem = batch.problem();
   const Kernel kernel = kernel_for(problem.spec);
-  const Plan plan = kernel.plan(problem.kv_indptr, batch.planned_last_page_len(), {.split_pages = split_pages});
+  const Plan plan = kernel.plan(batch.planned_kv_indptr(), batch.planned_last_page_len(), {.split_pages = split_pages});
   const Buffers buffers(machine_->device, batch, plan);
   machine_->watched = false;
   machine_->instructions = 0;

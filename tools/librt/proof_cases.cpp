@@ -106,6 +106,11 @@ std::vector<ProofCase> proof_cases(const Spec& spec, const Arch& arch) {
                      .split_pages = long_page ? kOneSplit : 2,
                      .most_kv_heads = 2});
   }
+  cases.push_back({.name = "lengths that are longer on the device than in the plan",
+                   .kv_lens = {1, most, 0, before + some},
+                   .device_lens = {before + most, most + 1, some, before + most + (long_page ? 1 : page + 1)},
+                   .split_pages = long_page ? kOneSplit : 2,
+                   .most_kv_heads = 2});
   return cases;
 }
 

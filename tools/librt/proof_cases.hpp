@@ -18,7 +18,7 @@ enum class ProofLayout { nhd, hnd, gaps };  ///< gaps: behind heads, tokens and 
 struct ProofCase {
   std::string name{};              ///< what the batch is there for
   std::vector<int> kv_lens{};      ///< as the host plans them
-  std::vector<int> device_lens{};  ///< as the device reads them, with as many pages; empty = kv_lens
+  std::vector<int> device_lens{};  ///< as the device reads them, with as many pages or more; empty = kv_lens
   ProofLayout layout = ProofLayout::nhd;
   int split_pages = 0;    ///< as PlanOptions::split_pages
   int shared_pages = 0;   ///< leading pages that requests have in common, as far as they have so many
@@ -28,7 +28,7 @@ struct ProofCase {
 tiles::Tile tile_of(const Spec& spec, const Arch& arch);
 
 /// Lengths around every boundary of pages, tiles, stages and splits; every length modulo tile and page; splits of
-/// several sizes, shared pages, layouts, and lengths that are shorter on the device than in the plan.
+/// several sizes, shared pages, layouts, and lengths that are shorter or longer on the device than in the plan.
 std::vector<ProofCase> proof_cases(const Spec& spec, const Arch& arch);
 
 }  // namespace librt::tool

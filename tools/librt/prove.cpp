@@ -165,7 +165,7 @@ constexpr std::string_view kWhatAShareShows =
 
 constexpr std::string_view kWhatIsProven =
     "Proven: in these batches (every length modulo tile and page, the boundaries of pages, tiles, stages and splits, "
-    "empty requests, shared pages, gaps between rows, lengths shorter than planned) no bit pattern of the padding can "
+    "empty requests, shared pages, gaps between rows, lengths shorter or longer than planned) no bit pattern of the padding can "
     "reach out, the LSE, an address or a branch of this PTX; requests do not see each other; no race, no access out of "
     "bounds, no use of unwritten memory. Trusted: ptxas, which makes the cubin of the PTX, and the hardware.";
 

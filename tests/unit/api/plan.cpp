@@ -1,3 +1,5 @@
+#include "kernels/plan.h"
+
 #include <catch2/catch.hpp>
 
 #include <cstring>
@@ -45,11 +47,12 @@ TEST_CASE("A plan covers every page of every request once, in order") {
     for (const WorkItem& item : items) {
       const auto b = static_cast<std::size_t>(item.request);
       CHECK(item.page_begin == next[b]);
-      CHECK(item.page_end - item.page_begin <= split_pages);
+      CHECK((item.page_end == plan::kOpenEnd || item.page_end - item.page_begin == split_pages));
       next[b] = item.page_end;
       ++count[b];
     }
-    CHECK(next == Ints{0, 5, 1, 7});
+    CHECK(next == Ints(4, plan::kOpenEnd));  // the last item of each takes what has come since
+    CHECK(count == Ints{1, (5 + split_pages - 1) / split_pages, 1, (7 + split_pages - 1) / split_pages});
     CHECK(count[0] == 1);  // an empty request still has its rows written
     int slot = 0;
     for (const WorkItem& item : items) {
@@ -86,6 +89,13 @@ TEST_CASE("A batch without requests needs nothing") {
   CHECK(plan.batch == 0);
   CHECK(plan.num_work_items == 0);
   CHECK(plan.layout.total_bytes == 0);
+}
+
+TEST_CASE("A plan of a batch without pages reads none") {
+  const detail::PlanImpl plan = plan_of({5, 5, 5}, {1, 2}, 0);
+  for (const WorkItem& item : table<WorkItem>(plan, plan.layout.work_items, plan.num_work_items)) {
+    CHECK(item.page_end == 0);
+  }
 }
 
 TEST_CASE("Left to choose, the planner splits a long request and leaves a full batch whole") {

@@ -31,7 +31,8 @@ int choose_for_equal_requests(int batch, const SplitQuestion& asked) {
 }
 
 static_assert(split_count(0, 1) == 1, "usable in constant expressions");
-static_assert(split_item(3, 5, 2, 2, 10).page_end == 5);
+static_assert(split_item(3, 5, 2, 1, 10).page_end == 4);
+static_assert(split_item(3, 5, 2, 2, 10).page_end == kOpenEnd);
 
 }  // namespace
 
@@ -47,12 +48,13 @@ TEST_CASE("the splits of a request cover its pages once, in order", "[kernels][p
         REQUIRE(item.request == 7);
         REQUIRE(item.page_begin == next_page);
         REQUIRE(item.page_begin == index * split_pages);
-        REQUIRE(item.page_end - item.page_begin <= split_pages);
-        REQUIRE((num_pages == 0 || item.page_end > item.page_begin));
+        REQUIRE(item.page_end > item.page_begin);
+        REQUIRE((item.page_end == kOpenEnd) == (index == count - 1));
+        if (index < count - 1) REQUIRE(item.page_end - item.page_begin == split_pages);
         REQUIRE(item.partial_slot == (count == 1 ? -1 : kFirstSlot + index));
         next_page = item.page_end;
       }
-      REQUIRE(next_page == num_pages);
+      REQUIRE(next_page == kOpenEnd);
     }
   }
 }
@@ -61,7 +63,7 @@ TEST_CASE("a request without pages still has one item, which writes its rows", "
   const WorkItem item = split_item(2, 0, 4, 0, 9);
   CHECK(split_count(0, 4) == 1);
   CHECK(item.page_begin == 0);
-  CHECK(item.page_end == 0);
+  CHECK(item.page_end == kOpenEnd);
   CHECK(item.partial_slot == -1);
 }
 
