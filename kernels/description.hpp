@@ -21,7 +21,8 @@ inline std::string_view element_type(DType dtype) {
 /// The matrix instructions take elements of one type.
 inline void require_same_dtype(const Spec& spec) {
   if (spec.get("kv_dtype") == spec.get("dtype")) return;
-  refuse_field(spec, "kv_dtype", std::string(to_string(spec.dtype("dtype"))) + ", as dtype");
+  const std::string dtype(to_string(spec.dtype("dtype")));
+  refuse_field(spec, "kv_dtype", dtype, "with dtype=" + dtype);
 }
 
 /// The kernel that joins the parts of split requests.

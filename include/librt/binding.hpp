@@ -3,6 +3,7 @@
 
 #include <librt/buffer.hpp>
 
+#include <concepts>
 #include <cstddef>
 #include <cstdint>
 #include <string_view>
@@ -51,8 +52,11 @@ struct Binding {
   constexpr Binding(std::string_view operand, const void* pointer) noexcept : name(operand), data(pointer) {}
   constexpr Binding(std::string_view operand, const PagedTensor& tensor) noexcept
       : name(operand), kind(Kind::pages), pages(tensor) {}
+  constexpr Binding(std::string_view operand, std::nullptr_t) noexcept : name(operand) {}
   constexpr Binding(std::string_view operand, float value) noexcept
       : name(operand), kind(Kind::number), number(value) {}
+  constexpr Binding(std::string_view operand, double value) noexcept : Binding(operand, static_cast<float>(value)) {}
+  Binding(std::string_view operand, std::integral auto value) = delete;  // an address, or a number? say which
   constexpr Binding(std::string_view operand, const Workspace& memory) noexcept
       : name(operand), kind(Kind::workspace), workspace(memory) {}
 };

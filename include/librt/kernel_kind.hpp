@@ -33,8 +33,8 @@ struct Field {
   /// What it is where it is not given: this value, or that of an earlier field. Neither: it must be given.
   std::optional<int> default_value{};
   std::string_view default_field{};
-  /// Whether its value stands in the key document of a cache entry. What reaches the program by another way, as the
-  /// number of rows that follows from the number of heads, need not.
+  /// Whether its value stands in the key document of a cache entry, where people read it. What a field makes of the
+  /// program, of its threads and of its shared memory is in the key in any case.
   bool in_key = true;
   /// What engines call it in files, with blanks between the names.
   std::string_view aliases{};
@@ -118,12 +118,17 @@ class LaunchArguments {
   const Arch& arch() const noexcept { return arch_; }  ///< of the code that is launched
   int batch() const noexcept { return batch_; }
   const PlanTables& tables() const noexcept { return tables_; }
+  /// Null, empty and 0 for an operand of another form. Throws std::out_of_range from kMostOperands on.
   template <class T = const void>
-  T* data(std::size_t operand) const noexcept {
+  T* data(std::size_t operand) const {
     return static_cast<T*>(data_.at(operand));
   }
-  const PagedTensor& pages(std::size_t operand) const noexcept { return *pages_.at(operand); }  ///< strides are set
-  float scalar(std::size_t operand) const noexcept { return scalars_.at(operand); }
+  const PagedTensor& pages(std::size_t operand) const {  ///< strides are set
+    static constexpr PagedTensor kNone{};
+    const PagedTensor* const tensor = pages_.at(operand);
+    return tensor == nullptr ? kNone : *tensor;
+  }
+  float scalar(std::size_t operand) const { return scalars_.at(operand); }
 
   /// The bytes that the kernel takes by value: its Traits::Params. To be asked for once, and filled.
   template <class Params>
@@ -141,9 +146,9 @@ class LaunchArguments {
   std::span<const std::byte> params_bytes() const noexcept { return std::span(params_).first(params_bytes_); }
   unsigned grid_x() const noexcept { return grid_x_; }
   unsigned grid_y() const noexcept { return grid_y_; }
-  void bind(std::size_t operand, void* data) noexcept { data_.at(operand) = data; }
-  void bind(std::size_t operand, const PagedTensor* pages) noexcept { pages_.at(operand) = pages; }
-  void bind(std::size_t operand, float scalar) noexcept { scalars_.at(operand) = scalar; }
+  void bind(std::size_t operand, void* data) { data_.at(operand) = data; }
+  void bind(std::size_t operand, const PagedTensor* pages) { pages_.at(operand) = pages; }
+  void bind(std::size_t operand, float scalar) { scalars_.at(operand) = scalar; }
 
  private:
   const Spec& spec_;
@@ -179,11 +184,15 @@ struct KernelDescription {
   KernelVariant (*specialize)(const Spec&, const Arch&) = nullptr;
   /// Needed unless it is internal.
   SplitShape (*split)(const Spec&, const Arch&) = nullptr;
-  /// The spec of the kernel that joins the parts of requests that were split. Null: no request is ever split.
+  /// The spec of the internal kernel that joins the parts of requests that were split: merge_states, for parts as it
+  /// reads them (kernels/merge_states/README.md). Its operands are bound to those of the same names here, which must be
+  /// of the same form, element and shape. Null: no request is ever split.
   Spec (*merge)(const Spec&) = nullptr;
   /// Turns the arguments into the kernel's parameters and sets the grid. Called in every launch: it must not allocate,
   /// lock or wait.
   void (*fill)(LaunchArguments&) = nullptr;
+  /// For sample batches: sm_scale is 1/sqrt of it; 0 = of the elements of the first query row.
+  int scaled_dim = 0;
   /// A spec of the same program for at most so many KV heads, for proofs: fewer do as well. Null: as it is.
   Spec (*with_kv_heads)(const Spec&, int most) = nullptr;
   /// Its own files, each below NAME/; they may include librt's (device/mask.cuh, work.h). Empty for librt's kernels.
@@ -191,8 +200,11 @@ struct KernelDescription {
   const void* context = nullptr;  ///< for the functions, by way of Spec::kind()
 };
 
-/// Throws Error(invalid_argument) as validate() does for a field: "KERNEL: FIELD=VALUE is not supported; allowed: ...".
-[[noreturn]] LIBRT_API void refuse_field(const Spec& spec, std::string_view field, std::string_view allowed);
+/// Throws Error(invalid_argument) as validate() does for a field: "KERNEL: FIELD=VALUE is not supported WITH; allowed:
+/// ...".
+/// @param with e.g. "with dtype=bf16"; empty = nothing
+[[noreturn]] LIBRT_API void refuse_field(const Spec& spec, std::string_view field, std::string_view allowed,
+                                         std::string_view with = {});
 
 LIBRT_API const KernelDescription& description(const KernelKind& kind) noexcept;
 /// Of librt's kernels and of those that were added; null: there is none. Thread safe.

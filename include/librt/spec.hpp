@@ -37,6 +37,7 @@ class LIBRT_API Spec {
   DType dtype(std::string_view field) const { return static_cast<DType>(get(field)); }
   /// This spec with another value there. Throws as get().
   Spec with(std::string_view field, int value) const;
+  Spec with(std::string_view field, DType value) const { return with(field, static_cast<int>(value)); }
   /// By the field's place among the kernel's fields; 0 behind the last one.
   int at(std::size_t field) const noexcept { return field < kMostFields ? values_[field] : 0; }
 

@@ -120,7 +120,8 @@ constinit const KernelDescription mla_decode{.name = "mla_decode",
                                              .specialize = specialize,
                                              .split = split,
                                              .merge = merge,
-                                             .fill = fill};
+                                             .fill = fill,
+                                             .scaled_dim = 128 + 64};  // before the projection was absorbed
 
 }  // namespace kernels
 

@@ -38,6 +38,7 @@ void warn_of_unknown_variables(const util::Log& log) {
 struct CompileService::Request {
   Specialized specialized;
   jit::Program program;
+  std::shared_ptr<const jit::KernelSources> sources{};
   std::string key_document;
   util::Digest digest{};
   bool any_compiler = false;         // the document names none
@@ -89,19 +90,19 @@ cache::TiersOptions CompileService::tiers_options(const Options& options) const 
   return tiers;
 }
 
-const jit::KernelSources& CompileService::sources(const std::string& header) {
-  const jit::KernelSources* found = nullptr;
+/// Files are read once: what the key was made from is what is compiled, whatever happens to a directory.
+std::shared_ptr<const jit::KernelSources> CompileService::sources(const std::string& header) {
+  std::shared_ptr<const jit::KernelSources> found;
   {
     const auto lazy = lazy_.lock();
-    const std::size_t added = kernel::added_sources().size();
-    // Those who use the older ones go on with them.
-    if (!lazy->sources.empty() && (lazy->added == added || lazy->sources.back()->has(header))) {
-      return *lazy->sources.back();
-    }
-    lazy->sources.push_back(std::make_unique<const jit::KernelSources>(load_sources(kernels_dir_, edits_, trust_)));
-    lazy->added = added;
-    found = lazy->sources.back().get();
-    if (lazy->sources.size() > 1) return *found;
+    const std::size_t kernels = kernel::count();
+    if (lazy->sources && (lazy->kernels == kernels || lazy->sources->has(header))) return lazy->sources;
+    const bool is_first = !lazy->sources;
+    found = std::make_shared<const jit::KernelSources>(is_first ? load_sources(kernels_dir_, edits_, trust_)
+                                                                : lazy->sources->with(added_files()));
+    lazy->sources = found;
+    lazy->kernels = kernels;
+    if (!is_first) return found;
   }
   // Said without the lock: what is called here may call the Runtime.
   if (!kernels_dir_.empty() && util::env("LIBRT_KERNELS_DIR") == kernels_dir_) {
@@ -109,7 +110,7 @@ const jit::KernelSources& CompileService::sources(const std::string& header) {
     log_(LogLevel::warn, fmt::format("kernels are read from LIBRT_KERNELS_DIR={}", kernels_dir_));
   }
   log_(LogLevel::debug, fmt::format("kernel sources: {}", found->origin()));
-  return *found;
+  return found;
 }
 
 const jit::NvrtcIdentity& CompileService::identity() {
@@ -147,8 +148,8 @@ CompileService::Request CompileService::make_request(const Specialized& speciali
     if (error.code() != ErrorCode::no_nvrtc) throw;
     request.no_compiler = std::current_exception();
   }
-  const std::vector<util::KeyField> fields =
-      jit::key_fields(request.program, sources(request.program.header), compiler);
+  request.sources = sources(request.program.header);
+  const std::vector<util::KeyField> fields = jit::key_fields(request.program, *request.sources, compiler);
   request.digest = util::key_digest(fields);
   request.key_document = util::key_document(fields);
   request.any_compiler = compiler == nullptr;
@@ -275,7 +276,7 @@ bool CompileService::is_hopeless(const Request& request) {
 
 cache::Entry CompileService::compile(const Request& request) {
   if (request.no_compiler) std::rethrow_exception(request.no_compiler);
-  jit::Compiled compiled = nvrtc().compile(request.program, sources(request.program.header));
+  jit::Compiled compiled = nvrtc().compile(request.program, *request.sources);
   EntryMeta meta = request.launch();
   log_(LogLevel::info, fmt::format("compiled {} for {} in {:.0f} ms", meta.kernel, meta.target, compiled.compile_ms));
   meta.nvrtc = identity().version;

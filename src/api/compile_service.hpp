@@ -77,8 +77,8 @@ class CompileService {
 
   /// What is read once, when it is first needed.
   struct Lazy {
-    std::vector<std::unique_ptr<const jit::KernelSources>> sources;  // the last one counts
-    std::size_t added = 0;                                           // files of added kernels in it
+    std::shared_ptr<const jit::KernelSources> sources;
+    std::size_t kernels = 0;  // that were known then
     std::unique_ptr<const jit::NvrtcIdentity> identity;
     std::unique_ptr<const jit::Nvrtc> nvrtc;
     std::set<std::string> steps;  // from one architecture to another that were warned of
@@ -88,7 +88,7 @@ class CompileService {
     any_compiler,
   };
 
-  const jit::KernelSources& sources(const std::string& header);
+  std::shared_ptr<const jit::KernelSources> sources(const std::string& header);
   const jit::NvrtcIdentity& identity();
   const jit::Nvrtc& nvrtc();
   const jit::Nvrtc* usable_nvrtc();

@@ -41,16 +41,19 @@ PlanTables tables_of(const detail::PlanImpl& plan, void* workspace) {
           .num_split_requests = plan.num_split_requests};
 }
 
-void fill_and_launch(const KernelKind& kind, const device::LoadedKernel& code, LaunchArguments& launch,
-                     CUstream_st* stream) {
+void fill(const KernelKind& kind, LaunchArguments& launch) {
   kind.description().fill(launch);
   if (launch.grid_x() == 0 || launch.grid_y() == 0 || launch.params_bytes().empty()) {
     refuse(fmt::format("kernel {}: fill gave no grid or no parameters", kind.description().name));
   }
+}
+
+void enqueue(const device::LoadedKernel& code, const LaunchArguments& launch, CUstream_st* stream) {
   code.launch({.x = launch.grid_x(), .y = launch.grid_y()}, launch.params_bytes(), stream);
 }
 
-/// The operands of a merge are those of its decode that have the same names.
+/// The operands of a merge are those of its decode that have the same names, and are alike: api::merge_of() has seen to
+/// that.
 void launch_merge(const detail::KernelImpl& kernel, const detail::PlanImpl& plan, const kernel::Arguments& arguments,
                   PlanTables tables, CUstream_st* stream) {
   const KernelKind& kind = *kernel.merge_spec.kind();
@@ -61,9 +64,10 @@ void launch_merge(const detail::KernelImpl& kernel, const detail::PlanImpl& plan
     LaunchArguments launch(kernel.merge_spec, kernel.artifact->arch, plan.batch, tables);
     for (std::size_t i = 0; i < operands.size(); ++i) {
       const auto operand = kernel.spec.kind()->operand(operands[i].name);
-      if (operand) launch.bind(i, const_cast<void*>(arguments[*operand].data));
+      if (operand) arguments.bind(*operand, launch, i);
     }
-    fill_and_launch(kind, *merge, launch, stream);
+    fill(kind, launch);
+    enqueue(*merge, launch, stream);
     tables.merge_requests += kMaxGridY;
     tables.merge_indptr += kMaxGridY;
   }
@@ -85,11 +89,12 @@ void launch(const detail::KernelImpl& kernel, const detail::PlanImpl& plan, std:
                          .num_pages = arguments.pages()->num_pages});
   }
   void* const workspace = arguments.workspace();
-  kernel.device->upload_async(reinterpret_cast<std::uintptr_t>(workspace), plan.tables, stream);
   const PlanTables tables = tables_of(plan, workspace);
   LaunchArguments launch(kernel.spec, kernel.artifact->arch, plan.batch, tables);
   arguments.bind(launch);
-  fill_and_launch(*kernel.spec.kind(), *kernel.decode, launch, stream);
+  fill(*kernel.spec.kind(), launch);
+  kernel.device->upload_async(reinterpret_cast<std::uintptr_t>(workspace), plan.tables, stream);
+  enqueue(*kernel.decode, launch, stream);
   if (plan.num_split_requests > 0) launch_merge(kernel, plan, arguments, tables, stream);
 }
 

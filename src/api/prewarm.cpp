@@ -6,7 +6,9 @@
 
 #include <algorithm>
 #include <chrono>
+#include <exception>
 #include <mutex>
+#include <new>
 #include <optional>
 #include <unordered_set>
 #include <utility>
@@ -62,12 +64,21 @@ std::vector<Work> list_work(std::span<const Spec> specs, std::span<const Arch> a
         for (const Spec* const each : {&spec, merge ? &*merge : nullptr}) {
           if (each == nullptr) continue;
           Specialized specialized = specialize(*each, arch);
-          if (!known.insert(jit::make_program(specialized.program, arch).source + target).second) continue;
+          if (!known
+                   .insert(jit::make_program(specialized.program, arch).source + specialized.program.spec_json + target)
+                   .second)
+            continue;
           list.push_back({.program = program, .specialized = std::move(specialized)});
           list.back().program.kernel = each->kernel();
         }
       } catch (const Error& error) {
         list.push_back({.program = program, .failure = failure_of(program, error)});
+      } catch (const std::bad_alloc&) {
+        throw;
+      } catch (const std::exception& error) {  // of a kernel's description
+        list.push_back(
+            {.program = program,
+             .failure = PrewarmFailure{.program = program, .code = ErrorCode::internal, .error = error.what()}});
       }
     }
   }

@@ -76,16 +76,17 @@ Loaded compile_and_load(api::CompileService& compiler, device::Device& device,
   }
 }
 
-SharedKernel make_kernel(const Spec& spec, std::shared_ptr<device::Device> device,
+/// @param merge see api::merge_of()
+SharedKernel make_kernel(const Spec& spec, const std::optional<Spec>& merge, std::shared_ptr<device::Device> device,
                          std::shared_ptr<api::CompileService> compiler, Loaded decode) {
   auto kernel = std::make_shared<detail::KernelImpl>();
   kernel->spec = spec;
-  kernel->merge_spec = api::merge_of(spec).value_or(Spec{});
+  kernel->merge_spec = merge.value_or(Spec{});
   kernel->artifact = std::move(decode.artifact);
   kernel->decode = std::move(decode.kernel);
   kernel->device = device;
-  kernel->load_merge = [merge = kernel->merge_spec, device = std::move(device), compiler = std::move(compiler)] {
-    return compile_and_load(*compiler, *device, choices_for(merge, device->properties())).kernel;
+  kernel->load_merge = [merged = kernel->merge_spec, device = std::move(device), compiler = std::move(compiler)] {
+    return compile_and_load(*compiler, *device, choices_for(merged, device->properties())).kernel;
   };
   return kernel;
 }
@@ -139,10 +140,16 @@ struct detail::RuntimeImpl {
 
   /// Compiled and loaded, with its merge.
   SharedKernel make(const Spec& spec) {
+    validate(spec);
+    if (description(*spec.kind()).internal) {
+      throw Error(ErrorCode::invalid_argument,
+                  fmt::format("{} is launched by the kernels whose splits it joins, and not by itself", spec.kernel()));
+    }
+    const std::optional<Spec> merge = api::merge_of(spec);
     const std::shared_ptr<device::Device> opened = open_device();
     const std::vector<api::Choice> choices = choices_for(spec, opened->properties());
     recorder.note(spec, choices.front().arch);
-    SharedKernel kernel = make_kernel(spec, opened, compiler, compile_and_load(*compiler, *opened, choices));
+    SharedKernel kernel = make_kernel(spec, merge, opened, compiler, compile_and_load(*compiler, *opened, choices));
     if (kernel->merge_spec.kind() != nullptr) kernel->merge_kernel();
     return kernel;
   }
@@ -187,7 +194,7 @@ Artifact Runtime::compile(const Spec& spec, const Arch& arch) {
   detail::RuntimeImpl& runtime = impl();
   return api::at_boundary([&] {
     const api::Specialized specialized = api::specialize(spec, arch);
-    runtime.recorder.note(spec, arch);
+    if (!description(*spec.kind()).internal) runtime.recorder.note(spec, arch);
     return artifact_of(naming(spec, [&] { return runtime.compiler->get(specialized, arch); }));
   });
 }
@@ -229,7 +236,8 @@ Kernel Runtime::load(const Spec& spec, Artifact artifact) {
     const std::shared_ptr<device::Device> device = runtime.open_device();
     auto shared = std::make_shared<const Artifact>(std::move(artifact));
     LoadedPtr kernel = device->load(*shared);
-    return Kernel(make_kernel(spec, device, runtime.compiler, {std::move(shared), std::move(kernel)}));
+    return Kernel(
+        make_kernel(spec, api::merge_of(spec), device, runtime.compiler, {std::move(shared), std::move(kernel)}));
   });
 }
 

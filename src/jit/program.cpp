@@ -11,6 +11,7 @@
 #include <utility>
 
 #include "src/util/hash.hpp"
+#include "src/util/text.hpp"
 
 namespace librt::jit {
 namespace {
@@ -67,14 +68,23 @@ bool is_identifier(std::string_view text) {
 
 }  // namespace
 
+std::optional<std::string> text_problem(const std::string& traits, const std::string& arguments) {
+  if (!is_identifier(traits)) {
+    return fmt::format("traits {}; allowed: an identifier", util::in_quotes(traits));
+  }
+  if (arguments.find_first_of("\n;{}\"#\\") != std::string::npos) {
+    return fmt::format("arguments {}; allowed: one line of C++ without ; {{ }} \" # \\", util::in_quotes(arguments));
+  }
+  return std::nullopt;
+}
+
 Program make_program(const Specialization& specialization, const Arch& arch) {
   const std::string& kernel = specialization.kernel;
-  if (!is_identifier(kernel) || !is_identifier(specialization.traits)) {
-    throw Error(ErrorCode::internal,
-                fmt::format("kernel \"{}\" or traits \"{}\" is not an identifier", kernel, specialization.traits));
+  if (!is_identifier(kernel)) {
+    throw Error(ErrorCode::internal, fmt::format("kernel \"{}\" is not an identifier", kernel));
   }
-  if (specialization.arguments.find_first_of("\n;{}\"#\\") != std::string::npos) {
-    throw Error(ErrorCode::internal, fmt::format("template arguments \"{}\"", specialization.arguments));
+  if (const auto problem = text_problem(specialization.traits, specialization.arguments)) {
+    throw Error(ErrorCode::internal, *problem);
   }
   const json spec = json::parse(specialization.spec_json, nullptr, false);
   if (spec.is_discarded()) {

@@ -3,6 +3,7 @@
 
 #include <librt/types.hpp>
 
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -29,6 +30,9 @@ struct Program {
   std::vector<std::string> options;  // as passed to NVRTC, in this order
   std::string spec_json;             // canonical: keys sorted, no white space
 };
+
+/// Why these cannot stand in a stub; nothing if they can.
+std::optional<std::string> text_problem(const std::string& traits, const std::string& arguments);
 
 /// Throws Error(internal) for a kernel or traits that is no identifier, arguments that would leave their line, or a
 /// spec_json that is not JSON.

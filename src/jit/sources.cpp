@@ -109,24 +109,42 @@ KernelSources KernelSources::load(const std::string& dir, const std::vector<Sour
     sources.origin_ = "built in";
     sources.files_ = embedded_kernels();
   }
-  std::vector<SourceFile>& files = sources.files_;
-  for (const SourceFile& file : added) {
-    std::erase_if(files, [&](const SourceFile& own) { return own.name == file.name; });
-    files.push_back(file);
-  }
-  std::sort(files.begin(), files.end(), [](const SourceFile& a, const SourceFile& b) { return a.name < b.name; });
-  for (const SourceEdit& edit : edits) apply(edit, files, sources.origin_);
+  sources.add(added);
+  for (const SourceEdit& edit : edits) apply(edit, sources.files_, sources.origin_);
+  sources.find_closures();
+  return sources;
+}
 
+KernelSources KernelSources::with(const std::vector<SourceFile>& added) const {
+  KernelSources more = *this;
+  std::vector<SourceFile> missing;
+  for (const SourceFile& file : added) {
+    if (std::ranges::find(files_, file.name, &SourceFile::name) == files_.end()) missing.push_back(file);
+  }
+  more.add(missing);
+  more.find_closures();
+  return more;
+}
+
+void KernelSources::add(const std::vector<SourceFile>& added) {
+  for (const SourceFile& file : added) {
+    std::erase_if(files_, [&](const SourceFile& own) { return own.name == file.name; });
+    files_.push_back(file);
+  }
+  std::ranges::sort(files_, {}, &SourceFile::name);
+}
+
+void KernelSources::find_closures() {
   std::vector<std::vector<std::string>> includes;
   std::vector<std::string> digests;
-  for (const SourceFile& file : files) {
+  for (const SourceFile& file : files_) {
     includes.push_back(included_names(file.name, file.text));
     digests.push_back(digest_of(file));
   }
-  for (std::size_t i = 0; i < files.size(); ++i) {
-    sources.closures_.emplace(files[i].name, make_closure(files, i, includes, digests));
+  closures_.clear();
+  for (std::size_t i = 0; i < files_.size(); ++i) {
+    closures_.emplace(files_[i].name, make_closure(files_, i, includes, digests));
   }
-  return sources;
 }
 
 const HeaderClosure& KernelSources::closure(std::string_view header) const {

@@ -40,6 +40,9 @@ class KernelSources {
                             const std::vector<SourceFile>& shared = host_headers(),
                             const std::vector<SourceFile>& added = {});
 
+  /// These files and others, of kernels that were added since.
+  KernelSources with(const std::vector<SourceFile>& added) const;
+
   const std::vector<SourceFile>& files() const noexcept { return files_; }  // *.cuh and *.h, sorted by name
   const std::string& origin() const noexcept { return origin_; }            // a path, or "built in"
   /// Computed at load. Throws Error(invalid_argument) if `header` is none of the files; names it and the origin.
@@ -48,6 +51,9 @@ class KernelSources {
   bool has(std::string_view header) const { return closures_.contains(header); }
 
  private:
+  void add(const std::vector<SourceFile>& added);
+  void find_closures();
+
   std::vector<SourceFile> files_;
   std::string origin_;
   std::map<std::string, HeaderClosure, std::less<>> closures_;

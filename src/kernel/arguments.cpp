@@ -35,10 +35,29 @@ Binding::Kind kind_of(const Operand& operand) {
   return Binding::Kind::pointer;
 }
 
+std::string_view in_words(Binding::Kind kind) {
+  switch (kind) {
+    case Binding::Kind::pointer:
+      return "a pointer";
+    case Binding::Kind::pages:
+      return "a PagedTensor";
+    case Binding::Kind::number:
+      return "a number";
+    case Binding::Kind::workspace:
+      return "a Workspace";
+  }
+  return "nothing that is known";
+}
+
 [[noreturn]] void refuse_name(const Spec& spec, std::string_view name) {
   std::vector<std::string_view> names;
   for (const Operand& each : spec.kind()->description().operands) names.push_back(each.name);
-  refuse(fmt::format("{} is no argument of {}{}", util::shown(name), spec.kernel(), util::allowed_names(name, names)));
+  std::string whose;
+  for (const KernelKind* const other : kernel_kinds()) {
+    if (whose.empty() && other->operand(name)) whose = fmt::format(" (it is one of {})", other->description().name);
+  }
+  refuse(fmt::format("{} is no argument of {}{}{}", name.empty() ? "\"\"" : util::shown(name), spec.kernel(), whose,
+                     util::allowed_names(name, names)));
 }
 
 }  // namespace
@@ -54,9 +73,8 @@ Arguments::Arguments(const Spec& spec, std::span<const Binding> bindings)
     if (!operand) refuse_name(spec, binding.name);
     if (bound_[*operand] != &kUnbound) refuse(fmt::format("{} is given twice", binding.name));
     if (binding.kind != kind_of(operands_[*operand])) {
-      constexpr const char* kKinds[] = {"a pointer", "a PagedTensor", "a number", "a Workspace"};
-      refuse(fmt::format("{} is {}; allowed: {}", binding.name, kKinds[static_cast<int>(binding.kind)],
-                         kKinds[static_cast<int>(kind_of(operands_[*operand]))]));
+      refuse(fmt::format("{} is {}; allowed: {}", binding.name, in_words(binding.kind),
+                         in_words(kind_of(operands_[*operand]))));
     }
     bound_[*operand] = &binding;
   }
@@ -107,6 +125,7 @@ void Arguments::check_paged(std::size_t i, const LaunchFacts& facts) {
   tensor.page_stride = strides.page;
   tensor.token_stride = strides.token;
   tensor.head_stride = strides.head;
+  paged_place_[i] = num_paged_;
   paged_operand_.at(num_paged_++) = i;
 }
 
@@ -117,7 +136,8 @@ std::size_t Arguments::bytes_of(std::size_t i, const LaunchFacts& facts) const {
   if (operand.form != Form::dense || operand.shape.empty()) return 1;
   std::size_t bytes = kind_.element_bytes(i, spec_);
   for (std::size_t n = 0; n < operand.shape.size(); ++n) {
-    bytes *= static_cast<std::size_t>(kind_.resolved(i).extents[n].value(spec_, facts.batch, 0));
+    const std::int64_t num_pages = num_paged_ == 0 ? 0 : paged_[0].num_pages;
+    bytes *= static_cast<std::size_t>(kind_.resolved(i).extents[n].value(spec_, facts.batch, num_pages));
   }
   return bytes;
 }
@@ -139,14 +159,19 @@ void Arguments::check_overlap(const LaunchFacts& facts) const {
 }
 
 void Arguments::bind(LaunchArguments& launch) const {
-  for (std::size_t i = 0, paged = 0; i < operands_.size(); ++i) {
-    if (operands_[i].form == Form::paged) {
-      launch.bind(i, &paged_[paged++]);
-    } else if (operands_[i].form == Form::scalar) {
-      launch.bind(i, bound_[i]->number);
-    } else if (operands_[i].form == Form::dense) {
-      launch.bind(i, const_cast<void*>(bound_[i]->data));  // the operand says whether it is written
-    }
+  for (std::size_t i = 0; i < operands_.size(); ++i) bind(i, launch, i);
+}
+
+void Arguments::bind(std::size_t operand, LaunchArguments& launch, std::size_t as) const {
+  switch (operands_[operand].form) {
+    case Form::paged:
+      return launch.bind(as, &paged_[paged_place_[operand]]);
+    case Form::scalar:
+      return launch.bind(as, bound_[operand]->number);
+    case Form::dense:  // the operand says whether it is written
+      return launch.bind(as, const_cast<void*>(bound_[operand]->data));
+    case Form::workspace:
+      return;
   }
 }
 

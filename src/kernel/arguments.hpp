@@ -30,17 +30,18 @@ class Arguments {
 
   /// After check(): everything, the strides of paged tensors with their defaults.
   void bind(LaunchArguments& launch) const;
+  /// One of them, as the operand `as` of another kernel.
+  void bind(std::size_t operand, LaunchArguments& launch, std::size_t as) const;
 
   /// What was bound to the operand with this meaning; null if there is none.
   const std::int32_t* integers(Meaning meaning) const;
   /// Of the first paged operand; null if there is none.
   const PagedTensor* pages() const { return num_paged_ == 0 ? nullptr : &paged_[0]; }
   void* workspace() const;
-  const Binding& operator[](std::size_t operand) const { return *bound_.at(operand); }
 
  private:
   static constexpr std::size_t kMost = LaunchArguments::kMostOperands;
-  static constexpr std::size_t kMostPaged = 8;
+  static constexpr std::size_t kMostPaged = KernelKind::kMostPaged;
 
   void check_one(std::size_t operand, const LaunchFacts& facts);
   void check_paged(std::size_t operand, const LaunchFacts& facts);
@@ -53,6 +54,7 @@ class Arguments {
   std::array<const Binding*, kMost> bound_{};
   std::array<PagedTensor, kMostPaged> paged_{};
   std::array<std::size_t, kMostPaged> paged_operand_{};
+  std::array<std::size_t, kMost> paged_place_;  // of paged operands: in paged_
   std::size_t num_paged_ = 0;
 };
 

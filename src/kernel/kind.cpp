@@ -3,9 +3,13 @@
 #include <librt/error.hpp>
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
+#include <array>
 #include <utility>
+
+#include "src/util/text.hpp"
 
 namespace librt {
 namespace {
@@ -26,7 +30,7 @@ void require_names(const KernelDescription& kernel, std::string_view what, std::
   if (list.size() > most) refuse(kernel, fmt::format("it has {} {}s; allowed: at most {}", list.size(), what, most));
   for (std::size_t i = 0; i < list.size(); ++i) {
     if (!is_identifier(list[i].name)) {
-      refuse(kernel, fmt::format("{} \"{}\": a name must be an identifier", what, list[i].name));
+      refuse(kernel, fmt::format("{} {}: a name must be an identifier", what, util::in_quotes(list[i].name)));
     }
     if (std::ranges::find(list.first(i), list[i].name, &Named::name) != list.begin() + static_cast<std::ptrdiff_t>(i)) {
       refuse(kernel, fmt::format("{} {} is there twice", what, list[i].name));
@@ -34,64 +38,155 @@ void require_names(const KernelDescription& kernel, std::string_view what, std::
   }
 }
 
-void check_fields(const KernelDescription& kernel) {
-  require_names(kernel, "field", kernel.fields, Spec::kMostFields);
-  for (std::size_t i = 0; i < kernel.fields.size(); ++i) {
-    const Field& field = kernel.fields[i];
-    if (field.dtypes.empty() && field.values.empty() && field.low > field.high) {
-      refuse(kernel, fmt::format("field {} allows nothing: {}..{}", field.name, field.low, field.high));
-    }
-    const auto earlier = kernel.fields.first(i);
-    if (!field.default_field.empty() &&
-        std::ranges::find(earlier, field.default_field, &Field::name) == earlier.end()) {
-      refuse(kernel, fmt::format("field {}: default_field {} is no earlier field", field.name, field.default_field));
-    }
+/// Names that a key document or a shape has for something else.
+constexpr std::array<std::string_view, 10> kReserved = {"kernel", "tile_tokens",   "stages",       "rows", "batch",
+                                                        "f32",    "block_threads", "shared_bytes", "i32",  "num_pages"};
+
+void check_field(const KernelDescription& kernel, const Field& field, std::span<const Field> earlier) {
+  const auto refuse_it = [&](const std::string& what) { refuse(kernel, fmt::format("field {} {}", field.name, what)); };
+  if (std::ranges::find(kReserved, field.name) != kReserved.end()) {
+    refuse_it(fmt::format("has a name that is taken; taken: {}", fmt::join(kReserved, ", ")));
   }
+  if (!field.dtypes.empty() && !field.values.empty()) refuse_it("has dtypes and values; allowed: one of them");
+  for (const DType dtype : field.dtypes) {
+    if (to_string(dtype) == "unknown")
+      refuse_it(fmt::format("allows DType {}, which is none", static_cast<int>(dtype)));
+  }
+  if (field.dtypes.empty() && field.values.empty() && field.low > field.high) {
+    refuse_it(fmt::format("allows nothing: {}..{}", field.low, field.high));
+  }
+  if (field.default_value && !allows(field, *field.default_value)) {
+    refuse_it(fmt::format("does not allow its default_value {}", *field.default_value));
+  }
+  if (!field.default_field.empty() && std::ranges::find(earlier, field.default_field, &Field::name) == earlier.end()) {
+    refuse_it(fmt::format("has the default_field {}, which is no earlier field", field.default_field));
+  }
+}
+
+void check_sources(const KernelDescription& kernel) {
+  const std::string folder = fmt::format("{}/", kernel.name);
+  bool has_header = kernel.sources.empty();
+  for (std::size_t i = 0; i < kernel.sources.size(); ++i) {
+    const std::string_view name = kernel.sources[i].name;
+    const auto refuse_it = [&](std::string_view what) {
+      refuse(kernel, fmt::format("source {} {}", util::in_quotes(name), what));
+    };
+    if (!name.starts_with(folder)) refuse_it(fmt::format("does not lie in {}", folder));
+    const bool is_plain = std::ranges::all_of(name, [](char c) {
+      return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' || c == '/' ||
+             c == '.';
+    });
+    if (!is_plain || name.find("..") != std::string_view::npos || name.find("//") != std::string_view::npos ||
+        !(name.ends_with(".cuh") || name.ends_with(".h"))) {
+      refuse_it("is not the name of a source; allowed: letters, digits, _ and /, ending in .cuh or .h");
+    }
+    if (std::ranges::find(kernel.sources.first(i), name, &KernelSource::name) !=
+        kernel.sources.begin() + static_cast<std::ptrdiff_t>(i)) {
+      refuse_it("is there twice");
+    }
+    has_header = has_header || name == fmt::format("{}{}.cuh", folder, kernel.name);
+  }
+  if (!has_header) refuse(kernel, fmt::format("among its sources is no {}{}.cuh", folder, kernel.name));
+}
+
+/// What an operand is, without its shape.
+void check_operand(const KernelDescription& kernel, const Operand& operand) {
+  const auto require = [&](bool is_right, std::string_view what) {
+    if (!is_right) refuse(kernel, fmt::format("operand {}: {}", operand.name, what));
+  };
+  const bool is_read = operand.access == Access::read;
+  require(is_read || operand.access == Access::write, "access is none of the enum's");
+  require(static_cast<unsigned>(operand.meaning) <= static_cast<unsigned>(Meaning::kv_last_page_len),
+          "meaning is none of the enum's");
+  switch (operand.form) {
+    case Form::dense:
+    case Form::paged:
+      require(operand.meaning == Meaning::none ||
+                  (operand.form == Form::dense && is_read && operand.element == "i32" && !operand.optional),
+              "a page table is dense, read, i32 and not optional");
+      return;
+    case Form::scalar:
+      require(is_read && operand.meaning == Meaning::none && !operand.optional,
+              "a scalar is read, not optional, and has no meaning");
+      return;
+    case Form::workspace:
+      require(!is_read && operand.meaning == Meaning::none && !operand.optional,
+              "a workspace is written, not optional, and has no meaning");
+      return;
+  }
+  require(false, "form is none of the enum's");
+}
+
+/// A plan needs the page table and the workspace, each once.
+void check_for_plan(const KernelDescription& kernel) {
+  if (kernel.internal) return;
+  if (kernel.split == nullptr) refuse(kernel, "it lacks split");
+  for (const auto& [meaning, name] : {std::pair(Meaning::kv_indptr, "kv_indptr"),
+                                      {Meaning::kv_indices, "kv_indices"},
+                                      {Meaning::kv_last_page_len, "kv_last_page_len"}}) {
+    const auto count = std::ranges::count(kernel.operands, meaning, &Operand::meaning);
+    if (count != 1) refuse(kernel, fmt::format("{} operands have the meaning {}; allowed: 1", count, name));
+  }
+  const auto workspaces = std::ranges::count(kernel.operands, Form::workspace, &Operand::form);
+  if (workspaces != 1) refuse(kernel, fmt::format("{} operands are a workspace; allowed: 1", workspaces));
 }
 
 }  // namespace
 
+bool allows(const Field& field, int value) {
+  if (!field.dtypes.empty()) return std::ranges::find(field.dtypes, static_cast<DType>(value)) != field.dtypes.end();
+  if (!field.values.empty()) return std::ranges::find(field.values, value) != field.values.end();
+  return value >= field.low && value <= field.high;
+}
+
 KernelKind::KernelKind(const KernelDescription& described) : description_(described) {
   const KernelDescription& kernel = description_;
   if (!is_identifier(kernel.name)) {
-    throw Error(ErrorCode::invalid_argument, fmt::format("kernel \"{}\": a name must be an identifier", kernel.name));
+    throw Error(ErrorCode::invalid_argument,
+                fmt::format("kernel {}: a name must be an identifier", util::in_quotes(kernel.name)));
   }
   if (kernel.name == "device") refuse(kernel, "the name is taken; allowed: another name");
-  check_fields(kernel);
+  require_names(kernel, "field", kernel.fields, Spec::kMostFields);
+  for (std::size_t i = 0; i < kernel.fields.size(); ++i) check_field(kernel, kernel.fields[i], kernel.fields.first(i));
   require_names(kernel, "operand", kernel.operands, LaunchArguments::kMostOperands);
   if (kernel.specialize == nullptr || kernel.fill == nullptr) refuse(kernel, "it lacks specialize or fill");
-  if (kernel.split == nullptr && !kernel.internal) refuse(kernel, "it lacks split");
-  for (const auto& [meaning, name] : {std::pair(Meaning::kv_indptr, "kv_indptr"),
-                                      {Meaning::kv_indices, "kv_indices"},
-                                      {Meaning::kv_last_page_len, "kv_last_page_len"}}) {
-    if (!kernel.internal && !operand(meaning)) refuse(kernel, fmt::format("no operand has the meaning {}", name));
-  }
-  if (!kernel.internal &&
-      std::ranges::find(kernel.operands, Form::workspace, &Operand::form) == kernel.operands.end()) {
-    refuse(kernel, "no operand is the workspace");
-  }
-  for (const KernelSource& source : kernel.sources) {
-    if (!source.name.starts_with(fmt::format("{}/", kernel.name))) {
-      refuse(kernel, fmt::format("source {} does not lie in {}/", source.name, kernel.name));
-    }
-  }
+  check_sources(kernel);
   for (std::size_t i = 0; i < kernel.operands.size(); ++i) {
-    const Operand& operand = kernel.operands[i];
-    ResolvedOperand& resolved = operands_[i];
-    if (operand.form == Form::scalar || operand.form == Form::workspace) continue;
-    if (operand.element != "f32" && operand.element != "i32") {
-      resolved.dtype_field = field(operand.element);
-      if (!resolved.dtype_field || kernel.fields[*resolved.dtype_field].dtypes.empty()) {
-        refuse(kernel, fmt::format("operand {}: element \"{}\" is not known; allowed: f32, i32, a field with dtypes",
-                                   operand.name, operand.element));
-      }
+    check_operand(kernel, kernel.operands[i]);
+    resolve_operand(i);
+  }
+  if (const auto paged = std::ranges::count(kernel.operands, Form::paged, &Operand::form);
+      paged > static_cast<std::ptrdiff_t>(kMostPaged)) {
+    refuse(kernel, fmt::format("{} operands are paged; allowed: at most {}", paged, kMostPaged));
+  }
+  check_for_plan(kernel);
+}
+
+void KernelKind::resolve_operand(std::size_t index) {
+  const Operand& operand = description_.operands[index];
+  ResolvedOperand& resolved = operands_[index];
+  if (operand.form == Form::scalar || operand.form == Form::workspace) return;
+  const auto refuse_it = [&](const std::string& what) {
+    refuse(description_, fmt::format("operand {}: {}", operand.name, what));
+  };
+  if (operand.element != "f32" && operand.element != "i32") {
+    resolved.dtype_field = field(operand.element);
+    if (!resolved.dtype_field || description_.fields[*resolved.dtype_field].dtypes.empty()) {
+      refuse_it(fmt::format("element {} is not known; allowed: f32, i32, a field with dtypes",
+                            util::in_quotes(operand.element)));
     }
-    const std::size_t extents = operand.shape.size();
-    if (extents > kMostExtents || (operand.form == Form::paged && extents != 3 && extents != 4)) {
-      refuse(kernel, fmt::format("operand {} has {} extents; allowed: {}", operand.name, extents,
-                                 operand.form == Form::paged ? "3 or 4" : "at most 6"));
-    }
-    for (std::size_t n = 0; n < extents; ++n) resolved.extents[n] = resolve(operand.shape[n], operand.name);
+  }
+  const std::size_t extents = operand.shape.size();
+  const bool is_paged = operand.form == Form::paged;
+  if (extents > kMostExtents || (is_paged && extents != 3 && extents != 4)) {
+    refuse_it(fmt::format("it has {} extents; allowed: {}", extents, is_paged ? "3 or 4" : "at most 6"));
+  }
+  if (is_paged && !resolved.dtype_field) refuse_it("pages have elements of a field with dtypes");
+  for (std::size_t n = 0; n < extents; ++n) {
+    resolved.extents[n] = resolve(operand.shape[n], operand.name);
+    const bool is_right =
+        n == 0 ? resolved.extents[n].of == Extent::Of::num_pages : resolved.extents[n].of == Extent::Of::field;
+    if (is_paged && !is_right) refuse_it("pages have the shape num_pages, then fields");
   }
 }
 
@@ -99,10 +194,15 @@ KernelKind::Extent KernelKind::resolve(std::string_view extent, std::string_view
   if (extent == "batch") return {.of = Extent::Of::batch};
   if (extent == "batch + 1") return {.of = Extent::Of::batch, .plus = 1};
   if (extent == "num_pages") return {.of = Extent::Of::num_pages};
-  if (const auto index = field(extent)) return {.of = Extent::Of::field, .field = *index};
-  refuse(description_,
-         fmt::format("operand {}: extent \"{}\" is not known; allowed: batch, batch + 1, num_pages, a field",
-                     operand_name, extent));
+  if (const auto index = field(extent)) {
+    const Field& described = description_.fields[*index];
+    const bool is_size = described.dtypes.empty() &&
+                         (described.values.empty() ? described.low >= 1 : std::ranges::min(described.values) >= 1);
+    if (!is_size) refuse(description_, fmt::format("operand {}: extent {} may be 0 or less", operand_name, extent));
+    return {.of = Extent::Of::field, .field = *index};
+  }
+  refuse(description_, fmt::format("operand {}: extent {} is not known; allowed: batch, batch + 1, num_pages, a field",
+                                   operand_name, extent));
 }
 
 std::optional<std::size_t> KernelKind::field(std::string_view name) const noexcept {

@@ -10,6 +10,9 @@
 
 namespace librt {
 
+/// Whether a field may have the value, by itself.
+bool allows(const Field& field, int value);
+
 class KernelKind {
  public:
   /// What an extent of a shape counts.
@@ -23,6 +26,7 @@ class KernelKind {
     }
   };
   static constexpr std::size_t kMostExtents = 6;
+  static constexpr std::size_t kMostPaged = 8;
   struct ResolvedOperand {
     std::array<Extent, kMostExtents> extents{};
     std::optional<std::size_t> dtype_field;  // none: 4-byte elements
@@ -44,6 +48,7 @@ class KernelKind {
 
  private:
   Extent resolve(std::string_view extent, std::string_view operand) const;
+  void resolve_operand(std::size_t index);
 
   KernelDescription description_;
   std::array<ResolvedOperand, LaunchArguments::kMostOperands> operands_{};

@@ -47,15 +47,20 @@ class Registry {
       }
       end = &there->next;
     }
+    count_.fetch_add(1);
     return *kind.release();
   }
 
+  std::size_t count() const noexcept {
+    return count_.load();
+  }
   const KernelKind* first() const noexcept {
     return first_.load();
   }
 
  private:
   std::atomic<const KernelKind*> first_{nullptr};
+  std::atomic<std::size_t> count_{0};
 };
 
 Registry& registry() {
@@ -73,6 +78,10 @@ const KernelKind& require(std::string_view name) {
   if (const KernelKind* const kind = find_kernel(name)) return *kind;
   throw Error(ErrorCode::invalid_argument,
               fmt::format("kernel {} is not known{}", util::in_quotes(name), util::allowed_names(name, names())));
+}
+
+std::size_t count() {
+  return registry().count();
 }
 
 std::vector<KernelSource> added_sources() {

@@ -15,6 +15,9 @@ const KernelKind& add(const KernelDescription& description);
 /// Throws Error(invalid_argument) for a name that is not known, and names the nearest.
 const KernelKind& require(std::string_view name);
 
+/// How many there are; it only grows.
+std::size_t count();
+
 /// The files of all kernels that are not librt's own.
 std::vector<KernelSource> added_sources();
 

@@ -41,14 +41,8 @@ std::string allowed(const Field& field) {
   return fmt::format("{}..{}", field.low, field.high);
 }
 
-bool is_allowed(const Field& field, int value) {
-  if (!field.dtypes.empty()) return std::ranges::find(field.dtypes, static_cast<DType>(value)) != field.dtypes.end();
-  if (!field.values.empty()) return std::ranges::find(field.values, value) != field.values.end();
-  return value >= field.low && value <= field.high;
-}
-
 std::string shown_value(const Field& field, int value) {
-  if (field.dtypes.empty() || !is_allowed(field, value)) return std::to_string(value);
+  if (field.dtypes.empty() || !allows(field, value)) return std::to_string(value);
   return std::string(to_string(static_cast<DType>(value)));
 }
 
@@ -105,17 +99,18 @@ std::size_t Spec::hash() const noexcept {
   return static_cast<std::size_t>(state);
 }
 
-void refuse_field(const Spec& spec, std::string_view field, std::string_view what) {
-  const Field& described = description_of(spec).fields[spec.kind()->field(field).value()];
-  refuse(fmt::format("{}: {}={} is not supported; allowed: {}", spec.kernel(), field,
-                     shown_value(described, spec.get(field)), what));
+void refuse_field(const Spec& spec, std::string_view field, std::string_view what, std::string_view with) {
+  const int value = spec.get(field);  // throws for what is no field
+  const Field& described = description_of(spec).fields[*spec.kind()->field(field)];
+  refuse(fmt::format("{}: {}={} is not supported{}{}; allowed: {}", spec.kernel(), field, shown_value(described, value),
+                     with.empty() ? "" : " ", with, what));
 }
 
 void validate(const Spec& spec) {
   const KernelDescription& kernel = description_of(spec);
   for (std::size_t i = 0; i < kernel.fields.size(); ++i) {
     const Field& field = kernel.fields[i];
-    if (!is_allowed(field, spec.at(i))) refuse_field(spec, field.name, allowed(field));
+    if (!allows(field, spec.at(i))) refuse_field(spec, field.name, allowed(field));
   }
   if (kernel.validate != nullptr) kernel.validate(spec);
 }

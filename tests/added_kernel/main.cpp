@@ -4,16 +4,21 @@
 #include <catch2/catch.hpp>
 #include <nlohmann/json.hpp>
 
+#include <algorithm>
 #include <cstdint>
+#include <filesystem>
 #include <fstream>
 #include <map>
 #include <span>
+#include <stdexcept>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "mean_decode.hpp"
 #include "src/util/files.hpp"
 #include "src/util/safetensors.hpp"
+#include "tests/support/kernels_copy.hpp"
 #include "tests/support/temp_dir.hpp"
 #include "tests/unit/api/errors.hpp"
 #include "tools/librt/numbers.hpp"
@@ -59,29 +64,192 @@ TEST_CASE("Specs of an added kernel are parsed, printed and checked by its field
   CHECK_FALSE(mean.as<GqaDecodeSpec>());
 }
 
+/// What is said of mean_decode with a change.
+template <class Change>
+std::string complaint_about(const Change& change) {
+  KernelDescription other = mean_decode();
+  other.name = "other";
+  other.sources = {};
+  change(other);
+  const std::string said = complaint(other);
+  CHECK(find_kernel("other") == nullptr);
+  return said.starts_with("kernel other: ") ? said.substr(14) : said;
+}
+
+std::string complaint_about_field(const Field& field) {
+  static Field fields[5];  // a description's data must stay
+  std::ranges::copy(mean_decode().fields, fields);
+  fields[4] = field;
+  return complaint_about([](KernelDescription& other) { other.fields = fields; });
+}
+
+std::string complaint_about_operand(std::size_t place, const Operand& operand) {
+  static Operand operands[8];
+  std::ranges::copy(mean_decode().operands, operands);
+  operands[place] = operand;
+  return complaint_about(
+      [&](KernelDescription& other) { other.operands = std::span(operands).first(place == 7 ? 8 : 7); });
+}
+
 TEST_CASE("A description that cannot be is refused by name", "[added]") {
   spec();
   CHECK(complaint(mean_decode()) == "kernel mean_decode is there already; allowed: another name");
-  KernelDescription other = mean_decode();
-  other.name = "other";
-  other.fill = nullptr;
-  CHECK(complaint(other) == "kernel other: it lacks specialize or fill");
-  other.fill = mean_decode().fill;
-  CHECK(complaint(other) == "kernel other: source mean_decode/mean_decode.cuh does not lie in other/");
-  other.sources = {};
-  constexpr Field kTwice[] = {{.name = "dtype", .low = 0, .high = 1}, {.name = "dtype", .low = 0, .high = 1}};
-  other.fields = kTwice;
-  CHECK(complaint(other) == "kernel other: field dtype is there twice");
-  constexpr Field kFollower[] = {{.name = "dtype", .low = 0, .high = 1, .default_field = "kv_dtype"}};
-  other.fields = kFollower;
-  CHECK(complaint(other) == "kernel other: field dtype: default_field kv_dtype is no earlier field");
-  other.fields = mean_decode().fields.first(2);
-  CHECK(complaint(other).find("operand v_pages: extent \"page_size\" is not known; allowed: batch, ") !=
+  KernelDescription unnamed = mean_decode();
+  unnamed.name = "a-b";
+  CHECK(complaint(unnamed) == "kernel \"a-b\": a name must be an identifier");
+  unnamed.name = "device";
+  CHECK(complaint(unnamed) == "kernel device: the name is taken; allowed: another name");
+  CHECK(complaint_about([](auto& other) { other.fill = nullptr; }) == "it lacks specialize or fill");
+  CHECK(complaint_about([](auto& other) { other.split = nullptr; }) == "it lacks split");
+  CHECK(complaint_about([](auto& other) { other.operands = other.operands.first(5); }) ==
+        "0 operands are a workspace; allowed: 1");
+  CHECK(complaint_about([](auto& other) { other.fields = other.fields.first(2); }) ==
+        "operand v_pages: extent page_size is not known; allowed: batch, batch + 1, num_pages, a field");
+
+  CHECK(complaint_about_field({.name = "dtype", .high = 1}) == "field dtype is there twice");
+  CHECK(complaint_about_field({.name = "", .high = 1}) == "field \"\": a name must be an identifier");
+  CHECK(complaint_about_field({.name = "kernel", .high = 1}).starts_with("field kernel has a name that is taken"));
+  CHECK(complaint_about_field({.name = "x", .high = 1, .default_field = "y"}) ==
+        "field x has the default_field y, which is no earlier field");
+  CHECK(complaint_about_field({.name = "x", .low = 2, .high = 1}) == "field x allows nothing: 2..1");
+  CHECK(complaint_about_field({.name = "x", .high = 1, .default_value = 2}) ==
+        "field x does not allow its default_value 2");
+  static constexpr DType kNone[] = {static_cast<DType>(99)};
+  CHECK(complaint_about_field({.name = "x", .dtypes = kNone}) == "field x allows DType 99, which is none");
+
+  static constexpr std::string_view kPages[] = {"num_pages", "page_size", "head_dim"}, kZero[] = {"batch", "dtype"},
+                                    kTurned[] = {"page_size", "num_pages", "head_dim"};
+  CHECK(complaint_about_operand(0, {.name = "v", .form = Form::paged, .element = "f32", .shape = kPages}) ==
+        "operand v: pages have elements of a field with dtypes");
+  CHECK(complaint_about_operand(0, {.name = "v", .form = Form::paged, .element = "dtype", .shape = kTurned}) ==
+        "operand v: pages have the shape num_pages, then fields");
+  CHECK(complaint_about_operand(0, {.name = "v", .form = Form::paged, .element = "dtype", .shape = kZero}) ==
+        "operand v: it has 2 extents; allowed: 3 or 4");
+  CHECK(complaint_about_operand(0, {.name = "v", .element = "dtype", .shape = kZero}) ==
+        "operand v: extent dtype may be 0 or less");
+  CHECK(complaint_about_operand(0, {.name = "v", .element = "head_dim"}) ==
+        "operand v: element \"head_dim\" is not known; allowed: f32, i32, a field with dtypes");
+  CHECK(complaint_about_operand(0, {.name = "v", .form = static_cast<Form>(9)}) ==
+        "operand v: form is none of the enum's");
+  CHECK(complaint_about_operand(0, {.name = "out"}).starts_with("operand out is there twice"));
+  CHECK(complaint_about_operand(1, {.name = "ip", .form = Form::scalar, .meaning = Meaning::kv_indptr}) ==
+        "operand ip: a scalar is read, not optional, and has no meaning");
+  CHECK(complaint_about_operand(1, {.name = "ip", .meaning = Meaning::kv_indptr, .element = "f32"}) ==
+        "operand ip: a page table is dense, read, i32 and not optional");
+  CHECK(complaint_about_operand(5, {.name = "workspace", .form = Form::workspace}) ==
+        "operand workspace: a workspace is written, not optional, and has no meaning");
+  CHECK(complaint_about_operand(7, {.name = "more", .access = Access::write, .form = Form::workspace}) ==
+        "2 operands are a workspace; allowed: 1");
+
+  const auto with_sources = [](std::string_view first, std::string_view second) {
+    static KernelSource sources[2];
+    sources[0] = {.name = first, .text = "// one"};
+    sources[1] = {.name = second, .text = "// two"};
+    return complaint_about([](KernelDescription& other) { other.sources = sources; });
+  };
+  CHECK(with_sources("other/other.cuh", "mean/x.h") == "source \"mean/x.h\" does not lie in other/");
+  CHECK(with_sources("other/other.cuh", "other/other.cuh") == "source \"other/other.cuh\" is there twice");
+  CHECK(with_sources("other/x.cuh", "other/y.h") == "among its sources is no other/other.cuh");
+  CHECK(with_sources("other/other.cuh", "other/../device/mask.cuh").find("is not the name of a source") !=
         std::string::npos);
-  other.fields = mean_decode().fields;
-  other.operands = mean_decode().operands.first(5);
-  CHECK(complaint(other) == "kernel other: no operand is the workspace");
-  CHECK(find_kernel("other") == nullptr);
+}
+
+/// The description under another name, with a file of its own. What it points to stays for good, as it must.
+const KernelKind& added(const std::string& name, KernelDescription changed) {
+  const auto& kept = *new std::pair(name, name + "/" + name + ".cuh");
+  changed.name = kept.first;
+  changed.sources = {new KernelSource{.name = kept.second, .text = "#pragma once\n"}, 1};
+  return Runtime::add_kernel(changed);
+}
+
+Spec spec_of(const KernelKind& kind, int heads = 2) {
+  const int values[] = {static_cast<int>(DType::bf16), heads, 64, 4};
+  return {kind, values};
+}
+
+TEST_CASE("What a description gives for a launch is in the key, and has to be possible", "[added]") {
+  const TempDir dir;
+  Runtime runtime(options_in(dir.path()));
+  // The number of heads stands in no key, and reaches the launch all the same.
+  KernelDescription by_heads = mean_decode();
+  by_heads.specialize = [](const Spec& of, const Arch& arch) {
+    KernelVariant variant = mean_decode().specialize(of, arch);
+    variant.shared_bytes = 1024 * of.get("num_kv_heads");
+    return variant;
+  };
+  const KernelKind& kind = added("by_heads", by_heads);
+  CHECK(runtime.explain(spec_of(kind, 2), kArch).key != runtime.explain(spec_of(kind, 4), kArch).key);
+
+  KernelDescription impossible = mean_decode();
+  impossible.specialize = [](const Spec& of, const Arch& arch) {
+    KernelVariant variant = mean_decode().specialize(of, arch);
+    variant.block_threads = 1024 + of.get("num_kv_heads");
+    return variant;
+  };
+  const auto said = thrown_by([&] { runtime.compile(spec_of(added("impossible", impossible)), kArch); });
+  REQUIRE(said);
+  CHECK(said->code == ErrorCode::invalid_argument);
+  CHECK(said->what == "kernel impossible: specialize gave block_threads=1026; allowed: 1..1024");
+  KernelDescription worded = mean_decode();
+  worded.specialize = [](const Spec&, const Arch&) {
+    return KernelVariant{.traits = "Mean", .arguments = "1>; }", .block_threads = 32};
+  };
+  CHECK(thrown_by([&] {
+          runtime.compile(spec_of(added("worded", worded)), kArch);
+        })->what.starts_with("kernel worded: specialize gave arguments \"1>; }\"; allowed: "));
+  KernelDescription newer = mean_decode();
+  newer.oldest_sm = 90;
+  CHECK(thrown_by([&] { runtime.compile(spec_of(added("newer", newer)), kArch); })->what ==
+        "arch compute_80 is not supported by newer; allowed: sm_90 and up");
+  KernelDescription thrower = mean_decode();
+  thrower.specialize = [](const Spec&, const Arch&) -> KernelVariant { throw std::runtime_error("of its own"); };
+  const std::vector<Spec> specs{spec_of(added("thrower", thrower))};
+  const PrewarmReport report = runtime.prewarm(specs, std::vector<Arch>{kArch});
+  REQUIRE(report.failed.size() == 1);
+  CHECK(report.failed[0].error == "of its own");
+}
+
+TEST_CASE("A merge that could not be launched is refused before anything is compiled", "[added]") {
+  const TempDir dir;
+  spec();
+  Runtime runtime(options_in(dir.path()));
+  KernelDescription merged = mean_decode();
+  const auto said = [&](const std::string& name, Spec (*merge)(const Spec&)) {
+    merged.merge = merge;
+    return thrown_by([&] { runtime.get(spec_of(added(name, merged))); })->what;
+  };
+  CHECK(said("merged_by_gqa", [](const Spec&) -> Spec {
+          return GqaDecodeSpec{.num_qo_heads = 2, .num_kv_heads = 2, .head_dim = 64, .page_size = 4};
+        }).find("is not a kernel that joins parts") != std::string::npos);
+  CHECK(said("merged_by_itself", [](const Spec& of) { return of; }).find("is not a kernel that joins parts") !=
+        std::string::npos);
+  CHECK(said("merged_by_others",
+             [](const Spec&) { return parse_spec("merge_states dtype=bf16 head_dim=64 num_heads=3"); }) ==
+        "kernel merged_by_others: its merge, merge_states dtype=bf16 head_dim=64 num_heads=3, needs out, which "
+        "merged_by_others has in another shape");
+  CHECK(thrown_by([&] { runtime.get(parse_spec("merge_states dtype=bf16 head_dim=64 num_heads=3")); })->what ==
+        "merge_states is launched by the kernels whose splits it joins, and not by itself");
+  CHECK(cache_list(options_in(dir.path())).empty());
+}
+
+TEST_CASE("A kernels directory is read once, also where a kernel is added later", "[added]") {
+  const TempDir dir;
+  write_kernels(dir / "kernels");
+  Options options = options_in(dir / "cache");
+  options.kernels_dir = dir / "kernels";
+  options.log = [](LogLevel, std::string_view) {};
+  Runtime runtime(options);
+  const Spec gqa = GqaDecodeSpec{.num_qo_heads = 2, .num_kv_heads = 1, .head_dim = 64, .page_size = 4};
+  const std::string key = runtime.explain(gqa, kArch).key;
+  std::filesystem::remove_all(dir / "kernels");
+  KernelDescription late = mean_decode();
+  late.name = "late_decode";
+  static const std::string text = "#pragma once\n#include \"device/types.cuh\"\n";
+  static const KernelSource sources[] = {{.name = "late_decode/late_decode.cuh", .text = text}};
+  late.sources = sources;
+  const KernelKind& kind = Runtime::add_kernel(late);
+  CHECK(runtime.explain(spec_of(kind), kArch).key_document.find("late_decode/late_decode.cuh") != std::string::npos);
+  CHECK(runtime.explain(gqa, kArch).key == key);
 }
 
 TEST_CASE("An added kernel is compiled once, cached and prewarmed", "[added]") {

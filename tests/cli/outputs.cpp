@@ -124,7 +124,9 @@ TEST_CASE("cli run --example: a batch to start from", "[cli]") {
     CHECK(ran.json()["nan_in_output"] == 0);
     CHECK(ran.json()["ignored"].empty());
 
+    // 1/sqrt(64), and of MLA what its models scale by, 1/sqrt(128 + 64): as text in the file's header.
     const std::string before = read_text(path);
+    CHECK_THAT(before, Catch::Contains(kernel == "mla_decode" ? "\"sm_scale\":\"0.0721687" : "\"sm_scale\":\"0.125\""));
     CHECK(tool(words).exit_code == 2);
     CHECK(read_text(path) == before);
   }

@@ -88,6 +88,15 @@ TEST_CASE("cli prove, run: the bound of a launch on the virtual device is the on
   }
 }
 
+TEST_CASE("cli prove: what it compiles for itself is recorded as a user would ask for it", "[cli]") {
+  const Tool tool;
+  const std::string asked = tool.file("asked.json");
+  REQUIRE(tool(with(kSpec, {"sm_80"}), {{"LIBRT_RECORD", asked}}).exit_code == 0);
+  std::ifstream file(asked);
+  const std::string text{std::istreambuf_iterator<char>(file), {}};
+  CHECK_THAT(text, Catch::Contains("gqa_decode ") && !Catch::Contains("merge_states"));
+}
+
 TEST_CASE("cli prove: what it cannot read is a usage error or names the list", "[cli]") {
   CHECK(Tool()({"prove", "gqa_decode", "head_dim=64"}).exit_code == 2);
   CHECK(Tool()({"prove", "--arch", "sm_12345x"}).exit_code == 2);

@@ -14,6 +14,12 @@ install(FILES ${PROJECT_BINARY_DIR}/include/librt/abi.hpp ${PROJECT_BINARY_DIR}/
         DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/librt)
 # Not the kernel sources: they are in the library, and a directory of them outlives its version.
 install(DIRECTORY ${PROJECT_SOURCE_DIR}/kernels/manifests DESTINATION ${CMAKE_INSTALL_DATADIR}/librt)
+file(GLOB matrices CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/kernels/*/matrix.json)
+foreach(matrix IN LISTS matrices)
+  cmake_path(GET matrix PARENT_PATH folder)
+  cmake_path(GET folder FILENAME name)
+  install(FILES ${matrix} DESTINATION ${CMAKE_INSTALL_DATADIR}/librt/manifests RENAME ${name}.json)
+endforeach()
 if(TARGET librt-cli)
   install(TARGETS librt-cli RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
 endif()

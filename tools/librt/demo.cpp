@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <bit>
-#include <cmath>
 #include <cstring>
 #include <memory>
 
@@ -85,8 +84,7 @@ KernelStory tell(const Spec& spec, const Arch& arch) {
 
   KernelStory story;
   story.spec = to_string(spec);
-  // Models scale by the dimensions that q had before MLA absorbed a projection: 128 + 64.
-  SampleBatch batch(spec, spec.as<MlaDecodeSpec>() ? 1.0F / std::sqrt(192.0F) : 0);
+  SampleBatch batch(spec);
   ProgressBar bar(fmt::format("{}: compiling for {}", kernel_name(spec), to_string(arch)));
   Runtime runtime(options);
   const Artifact artifact = runtime.compile(spec, arch);

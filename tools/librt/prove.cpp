@@ -71,9 +71,10 @@ std::vector<Verdict> prove_spec(Runtime& runtime, const Spec& spec, const std::v
   std::size_t done = 0;                       // runs of the architectures before
   for (const Arch& arch : archs) {
     const auto merge = api::merge_of(spec);
-    const ProofArtifacts artifacts{std::make_shared<const Artifact>(runtime.compile(spec, arch)),
-                                   merge ? std::make_shared<const Artifact>(runtime.compile(*merge, arch)) : nullptr,
-                                   runtime.options().virtual_instruction_limit};
+    const ProofArtifacts artifacts{
+        std::make_shared<const Artifact>(runtime.compile(spec, arch)),
+        merge ? std::make_shared<const Artifact>(runtime.compile_merge(spec, arch)) : nullptr,
+        runtime.options().virtual_instruction_limit};
     const std::string text =
         executed_part(*artifacts.decode) + (artifacts.merge ? executed_part(*artifacts.merge) : std::string());
     const auto [known, is_new] = proven.try_emplace(text, verdicts.size());
@@ -165,7 +166,8 @@ constexpr std::string_view kWhatAShareShows =
 
 constexpr std::string_view kWhatIsProven =
     "Proven: in these batches (every length modulo tile and page, the boundaries of pages, tiles, stages and splits, "
-    "empty requests, shared pages, gaps between rows, lengths shorter or longer than planned) no bit pattern of the padding can "
+    "empty requests, shared pages, gaps between rows, lengths shorter or longer than planned) no bit pattern of the "
+    "padding can "
     "reach out, the LSE, an address or a branch of this PTX; requests do not see each other; no race, no access out of "
     "bounds, no use of unwritten memory. Trusted: ptxas, which makes the cubin of the PTX, and the hardware.";
 

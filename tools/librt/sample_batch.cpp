@@ -15,12 +15,13 @@ constexpr std::array kPageIds = {6, 1, 4, 2};  // the other four pages of the po
 
 }  // namespace
 
-SampleBatch::SampleBatch(const Spec& spec, float sm_scale) {
+SampleBatch::SampleBatch(const Spec& spec) {
   const DecodeShape shape = shape_of(spec);
   problem_.spec = spec;
   problem_.batch = 1;
   problem_.num_pages = kPoolPages;
-  problem_.sm_scale = sm_scale != 0 ? sm_scale : 1.0F / std::sqrt(static_cast<float>(shape.queries.front().dim));
+  const int scaled = description(*spec.kind()).scaled_dim;
+  problem_.sm_scale = 1.0F / std::sqrt(static_cast<float>(scaled != 0 ? scaled : shape.queries.front().dim));
   problem_.kv_indptr = {0, static_cast<std::int32_t>(kPageIds.size())};
   problem_.kv_indices.assign(kPageIds.begin(), kPageIds.end());
   problem_.kv_last_page_len = {kTokens - kPageSize * (static_cast<int>(kPageIds.size()) - 1)};

@@ -17,8 +17,7 @@ class SampleBatch {
   static constexpr int kTokens = 13;
 
   /// @param spec of bf16, and of pages of kPageSize.
-  /// @param sm_scale 0 = 1/sqrt of the first query tensor's row
-  explicit SampleBatch(const Spec& spec, float sm_scale = 0);
+  explicit SampleBatch(const Spec& spec);
   SampleBatch(const SampleBatch&) = delete;  // the problem points into it
   SampleBatch& operator=(const SampleBatch&) = delete;
 

@@ -201,7 +201,7 @@ TEST_CASE("launch checks its arguments by name") {
         fmt::format("q is {}, which is not aligned to 16 bytes", static_cast<const void*>(unaligned)));
   CHECK(thrown_by([&] {
           kernel.launch(plan, MlaDecodeArgs{});
-        })->what.starts_with("q_nope is no argument of gqa_decode; allowed: q, k_pages, "));
+        })->what.starts_with("q_nope is no argument of gqa_decode (it is one of mla_decode); allowed: q, "));
 
   // By name, in any order; what is not bound is null.
   const auto bindings = good.bindings();

@@ -85,7 +85,7 @@ TEST_CASE("Every member of a GQA spec is checked") {
         "gqa_decode: num_qo_heads=136 is not supported; allowed: 1 to 16 times num_kv_heads=8");
   CHECK(with(&GqaDecodeSpec::num_qo_heads, 128) == "accepted");
   CHECK(with(&GqaDecodeSpec::kv_dtype, DType::bf16) ==
-        "gqa_decode: kv_dtype=bf16 is not supported; allowed: f16, as dtype");
+        "gqa_decode: kv_dtype=bf16 is not supported with dtype=f16; allowed: f16");
 }
 
 TEST_CASE("Every member of an MLA spec is checked") {
