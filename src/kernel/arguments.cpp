@@ -142,20 +142,47 @@ std::size_t Arguments::bytes_of(std::size_t i, const LaunchFacts& facts) const {
   return bytes;
 }
 
+/// What is written lies apart from all else. Null is no memory.
 void Arguments::check_overlap(const LaunchFacts& facts) const {
-  std::array<Region, kMost> written{}, read{};
-  std::size_t num_written = 0, num_read = 0;
+  struct Region {
+    std::uintptr_t begin;
+    std::size_t bytes;
+    std::size_t operand;
+  };
+  std::array<Region, kMost> regions;  // not initialised: a launch has no time for it
+  std::size_t count = 0;
   for (std::size_t i = 0; i < operands_.size(); ++i) {
-    const Operand& operand = operands_[i];
-    if (operand.form == Form::scalar) continue;
-    const Binding& binding = *bound_[i];
-    const void* const data = operand.form == Form::paged       ? binding.pages.data
-                             : operand.form == Form::workspace ? binding.workspace.data
-                                                               : binding.data;
-    const Region region{operand.name, data, bytes_of(i, facts)};
-    (operand.access == Access::write ? written[num_written++] : read[num_read++]) = region;
+    if (const void* const data = address_of(i)) {
+      regions[count++] = {reinterpret_cast<std::uintptr_t>(data), bytes_of(i, facts), i};
+    }
   }
-  require_apart(std::span(written).first(num_written), std::span(read).first(num_read));
+  for (std::size_t a = 0; a < count; ++a) {
+    if (operands_[regions[a].operand].access == Access::read) continue;
+    for (std::size_t b = 0; b < count; ++b) {
+      // Of the two differences one wraps round, and is larger than any size.
+      const bool overlap = regions[b].begin - regions[a].begin < regions[a].bytes ||
+                           regions[a].begin - regions[b].begin < regions[b].bytes;
+      if (a == b || !overlap || regions[a].bytes == 0 || regions[b].bytes == 0) continue;
+      refuse(fmt::format("{} at {} overlaps {} at {}; what a launch writes must lie apart from all else",
+                         operands_[regions[a].operand].name, address_of(regions[a].operand),
+                         operands_[regions[b].operand].name, address_of(regions[b].operand)));
+    }
+  }
+}
+
+const void* Arguments::address_of(std::size_t operand) const {
+  const Binding& binding = *bound_[operand];
+  switch (operands_[operand].form) {
+    case Form::paged:
+      return binding.pages.data;
+    case Form::workspace:
+      return binding.workspace.data;
+    case Form::dense:
+      return binding.data;
+    case Form::scalar:
+      break;
+  }
+  return nullptr;
 }
 
 void Arguments::bind(LaunchArguments& launch) const {
@@ -181,10 +208,7 @@ const std::int32_t* Arguments::integers(Meaning meaning) const {
 }
 
 void* Arguments::workspace() const {
-  for (std::size_t i = 0; i < operands_.size(); ++i) {
-    if (operands_[i].form == Form::workspace) return bound_[i]->workspace.data;
-  }
-  return nullptr;
+  return bound_.at(kind_.workspace())->workspace.data;
 }
 
 }  // namespace librt::kernel

@@ -47,6 +47,7 @@ class Arguments {
   void check_paged(std::size_t operand, const LaunchFacts& facts);
   void check_overlap(const LaunchFacts& facts) const;
   std::size_t bytes_of(std::size_t operand, const LaunchFacts& facts) const;
+  const void* address_of(std::size_t operand) const;
 
   const Spec& spec_;
   const KernelKind& kind_;

@@ -154,6 +154,7 @@ KernelKind::KernelKind(const KernelDescription& described) : description_(descri
   for (std::size_t i = 0; i < kernel.operands.size(); ++i) {
     check_operand(kernel, kernel.operands[i]);
     resolve_operand(i);
+    if (kernel.operands[i].form == Form::workspace) workspace_ = i;
   }
   if (const auto paged = std::ranges::count(kernel.operands, Form::paged, &Operand::form);
       paged > static_cast<std::ptrdiff_t>(kMostPaged)) {

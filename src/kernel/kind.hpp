@@ -42,6 +42,7 @@ class KernelKind {
   std::optional<std::size_t> operand(std::string_view name) const noexcept;
   std::optional<std::size_t> operand(Meaning meaning) const noexcept;
   const ResolvedOperand& resolved(std::size_t operand) const { return operands_[operand]; }
+  std::size_t workspace() const noexcept { return workspace_; }  ///< the operand; of a kernel that takes a plan
   std::size_t element_bytes(std::size_t operand, const Spec& spec) const;
 
   mutable std::atomic<const KernelKind*> next{nullptr};  // in the registry
@@ -52,6 +53,7 @@ class KernelKind {
 
   KernelDescription description_;
   std::array<ResolvedOperand, LaunchArguments::kMostOperands> operands_{};
+  std::size_t workspace_ = 0;
 };
 
 }  // namespace librt

@@ -60,12 +60,6 @@ void require_rows_apart(const PagedArgument& argument, const Strides& strides) {
   }
 }
 
-bool overlap(const Region& a, const Region& b) {
-  if (a.data == nullptr || b.data == nullptr || a.bytes == 0 || b.bytes == 0) return false;
-  const std::uintptr_t first = address_of(a.data), second = address_of(b.data);
-  return first < second ? second - first < a.bytes : first - second < b.bytes;
-}
-
 }  // namespace
 
 void require_pointer(std::string_view name, const void* pointer, std::uintptr_t alignment) {
@@ -107,18 +101,6 @@ void require_equal_pages(std::string_view first_name, const PagedTensor& first, 
   if (first.num_pages == second.num_pages) return;
   refuse(fmt::format("{}.num_pages is {} and {}.num_pages is {}; they must be equal, since the page ids are the same",
                      first_name, first.num_pages, second_name, second.num_pages));
-}
-
-void require_apart(std::span<const Region> written, std::span<const Region> read) {
-  for (std::size_t i = 0; i < written.size(); ++i) {
-    const auto refuse_overlap = [&](const Region& other) {
-      if (!overlap(written[i], other)) return;
-      refuse(fmt::format("{} at {} overlaps {} at {}; what a launch writes must lie apart from all else",
-                         written[i].name, written[i].data, other.name, other.data));
-    };
-    for (const Region& other : written.subspan(i + 1)) refuse_overlap(other);
-    for (const Region& other : read) refuse_overlap(other);
-  }
 }
 
 }  // namespace librt::kernel

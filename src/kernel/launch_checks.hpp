@@ -36,14 +36,4 @@ Strides check_pages(const PagedArgument& argument, bool is_read);
 void require_equal_pages(std::string_view first_name, const PagedTensor& first, std::string_view second_name,
                          const PagedTensor& second);
 
-/// Device memory that a launch uses. Of an argument whose size the host does not know, the first byte.
-struct Region {
-  std::string_view name;
-  const void* data;
-  std::size_t bytes = 1;
-};
-
-/// What is written must overlap nothing else. Null regions are left out.
-void require_apart(std::span<const Region> written, std::span<const Region> read);
-
 }  // namespace librt::kernel
