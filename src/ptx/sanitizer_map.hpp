@@ -22,7 +22,7 @@ struct SanitizerMap::Impl {
     bool all_written = false;
     std::uint64_t version = 0;  ///< of Allocation::written, as far as it is in `written`
     struct Free {
-      void operator()(GlobalCell* cells) const { std::free(cells); }
+      void operator()(GlobalCell* first) const { std::free(first); }
     };
     std::unique_ptr<GlobalCell[], Free> cells;  ///< zeros cost nothing until they are touched
 
