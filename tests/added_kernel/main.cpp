@@ -6,13 +6,13 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <deque>
 #include <filesystem>
 #include <fstream>
 #include <map>
 #include <span>
 #include <stdexcept>
 #include <string>
-#include <utility>
 #include <vector>
 
 #include "mean_decode.hpp"
@@ -156,9 +156,15 @@ TEST_CASE("A description that cannot be is refused by name", "[added]") {
 
 /// The description under another name, with a file of its own. What it points to stays for good, as it must.
 const KernelKind& added(const std::string& name, KernelDescription changed) {
-  const auto& kept = *new std::pair(name, name + "/" + name + ".cuh");
-  changed.name = kept.first;
-  changed.sources = {new KernelSource{.name = kept.second, .text = "#pragma once\n"}, 1};
+  struct Kept {
+    std::string name, file;
+    KernelSource source;
+  };
+  static auto& all = *new std::deque<Kept>;
+  Kept& kept = all.emplace_back(Kept{name, name + "/" + name + ".cuh", {}});
+  kept.source = {.name = kept.file, .text = "#pragma once\n"};
+  changed.name = kept.name;
+  changed.sources = {&kept.source, 1};
   return Runtime::add_kernel(changed);
 }
 
