@@ -34,6 +34,7 @@ struct SplitQuestion {
   int page_size;
   int blocks_per_item;  // KV heads, or blocks of query rows
   int resident_blocks;  // that the device runs at a time
+  long long max_items;  // at least one a request
   SplitCosts costs;
 };
 
@@ -57,6 +58,7 @@ constexpr int choose_split_pages(const SplitQuestion& question, const CountItems
   for (int splits = 2; splits <= kMostSplits && splits <= question.max_pages; ++splits) {
     const int split_pages = (question.max_pages - 1) / splits + 1;
     const long long num_items = count_items(split_pages);
+    if (num_items > question.max_items) continue;
     const long long tokens = estimated_tokens(question, split_pages, num_items);
     if (tokens < best_tokens) {
       best = split_pages;

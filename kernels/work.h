@@ -23,6 +23,27 @@ struct alignas(8) PartialStats {
   float sum;
 };
 
+/// Stands at the start of a staged workspace.
+struct PlanHeader {
+  unsigned long long mark;  // of the spec and the limits that the plan was made for
+  int num_items;
+  int num_merges;  // requests that were split
+};
+
+/// Where a launch finds its plan. Device pointers into the workspace; they depend on the limits alone, so that a
+/// captured launch is right for whatever plan is staged next.
+struct PlanTables {
+  unsigned long long mark;  // of the launch; with another one in the header there is no plan for it
+  const PlanHeader* header;
+  const WorkItem* items;        // [header->num_items], and an entry for each block along the grid's x dimension
+  const int* merge_requests;    // [header->num_merges]
+  const int* merge_indptr;      // [header->num_merges + 1]: slots merge_indptr[i] .. merge_indptr[i + 1] - 1 belong to
+                                // merge_requests[i]
+  float* partial_out;           // [slots, heads, head_dim]
+  PartialStats* partial_stats;  // [slots, heads]
+  int batch;                    // requests whose rows become NaN if there is no plan
+};
+
 /// What a block and a merge cost besides the tokens, as the number of tokens that a block reads in that time. These are
 /// estimates from a model of bandwidth and latency, not measurements.
 struct SplitCosts {

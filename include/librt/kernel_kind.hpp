@@ -89,18 +89,13 @@ struct SplitShape {
   int tokens_per_item = 0, tokens_per_merge = 0;
 };
 
-struct WorkItem;      // kernels/work.h
-struct PartialStats;  // kernels/work.h
+struct PlanTables;  // kernels/work.h
 
-/// What the plan of a launch has put on the device; pointers are device pointers.
-struct PlanTables {
-  const WorkItem* work_items = nullptr;
-  int num_work_items = 0;
-  float* partial_out = nullptr;  ///< [slots, heads, head_dim]
-  PartialStats* partial_stats = nullptr;
-  const int* merge_requests = nullptr;  ///< of a merge: the requests that were split
-  const int* merge_indptr = nullptr;    ///< of a merge: whose slots are whose
-  int num_split_requests = 0;
+/// How a launch finds its plan, and the blocks that step through it. The same for every plan within the same limits.
+struct LaunchPlan {
+  const PlanTables* tables = nullptr;
+  unsigned item_blocks = 0;   ///< side by side along the work items: the grid's x dimension
+  unsigned merge_blocks = 0;  ///< side by side along the requests that were split
 };
 
 /// What KernelDescription::fill is given and what it answers. Operands are named by their place in the description.
@@ -109,15 +104,17 @@ class LaunchArguments {
   static constexpr std::size_t kMostOperands = 32;
   static constexpr std::size_t kMostParamsBytes = 4096;
 
-  LaunchArguments(const Spec& spec, const Arch& arch, int batch, const PlanTables& tables) noexcept
-      : spec_(spec), arch_(arch), batch_(batch), tables_(tables) {}
+  LaunchArguments(const Spec& spec, const Arch& arch, int batch, const LaunchPlan& plan) noexcept
+      : spec_(spec), arch_(arch), batch_(batch), plan_(plan) {}
   LaunchArguments(const LaunchArguments&) = delete;
   LaunchArguments& operator=(const LaunchArguments&) = delete;
 
   const Spec& spec() const noexcept { return spec_; }
   const Arch& arch() const noexcept { return arch_; }  ///< of the code that is launched
   int batch() const noexcept { return batch_; }
-  const PlanTables& tables() const noexcept { return tables_; }
+  const PlanTables* plan() const noexcept { return plan_.tables; }  ///< for the kernel's parameters
+  unsigned item_blocks() const noexcept { return plan_.item_blocks; }
+  unsigned merge_blocks() const noexcept { return plan_.merge_blocks; }
   /// Null, empty and 0 for an operand of another form. Throws std::out_of_range from kMostOperands on.
   template <class T = const void>
   T* data(std::size_t operand) const {
@@ -154,7 +151,7 @@ class LaunchArguments {
   const Spec& spec_;
   Arch arch_;
   int batch_;
-  PlanTables tables_;
+  LaunchPlan plan_;
   std::array<void*, kMostOperands> data_{};
   std::array<const PagedTensor*, kMostOperands> pages_{};
   std::array<float, kMostOperands> scalars_{};

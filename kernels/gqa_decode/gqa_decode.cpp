@@ -89,7 +89,6 @@ Spec merge(const Spec& spec) {
 void fill(LaunchArguments& launch) {
   const GqaDecodeSpec gqa = typed(launch.spec());
   const PagedTensor &k = launch.pages(kK), &v = launch.pages(kV);
-  const PlanTables& tables = launch.tables();
   launch.params<GqaDecodeParams>() = {.q = launch.data(kQ),
                                       .k_pages = k.data,
                                       .v_pages = v.data,
@@ -98,9 +97,7 @@ void fill(LaunchArguments& launch) {
                                       .kv_indptr = launch.data<const int>(kIndptr),
                                       .kv_indices = launch.data<const int>(kIndices),
                                       .kv_last_page_len = launch.data<const int>(kLastPageLen),
-                                      .work_items = tables.work_items,
-                                      .partial_out = tables.partial_out,
-                                      .partial_stats = tables.partial_stats,
+                                      .plan = *launch.plan(),
                                       .k_page_stride = k.page_stride,
                                       .k_token_stride = k.token_stride,
                                       .k_head_stride = k.head_stride,
@@ -110,7 +107,7 @@ void fill(LaunchArguments& launch) {
                                       .num_qo_heads = gqa.num_qo_heads,
                                       .num_kv_heads = gqa.num_kv_heads,
                                       .sm_scale = launch.scalar(kSmScale)};
-  launch.set_grid(static_cast<unsigned>(tables.num_work_items), static_cast<unsigned>(gqa.num_kv_heads));
+  launch.set_grid(launch.item_blocks(), static_cast<unsigned>(gqa.num_kv_heads));
 }
 
 /// The number of heads does not reach the program.

@@ -1,8 +1,8 @@
 // Decode attention with grouped query heads over a paged KV cache: one query token a request.
 //
-// Grid (work items, KV heads), 128 threads. The query heads of one KV head are the rows of a 16-row matrix tile; each
-// warp takes 16 tokens of a tile (and, for long heads, a part of the columns of V), keeps its own running softmax, and
-// the warps are merged once, at the end. README.md tells how padding is kept out.
+// Grid (blocks that step through the work items, KV heads), 128 threads. The query heads of one KV head are the rows of
+// a 16-row matrix tile; each warp takes 16 tokens of a tile (and, for long heads, a part of the columns of V), keeps
+// its own running softmax, and the warps are merged once, at the end. README.md tells how padding is kept out.
 #pragma once
 
 #include "device/copy.cuh"
@@ -11,6 +11,7 @@
 #include "device/page.cuh"
 #include "device/softmax.cuh"
 #include "device/types.cuh"
+#include "device/work.cuh"
 #include "gqa_decode/gqa_decode.h"
 #include "shared_memory.h"
 #include "work.h"
@@ -47,7 +48,8 @@ struct GqaDecodeTraits {
   static_assert(tile_tokens == 32 || tile_tokens == 64, "four warps split a tile");
   static_assert(tile_tokens * kRowPieces % kThreads == 0, "every pass of a copy is full");
   static_assert(stages >= 2, "the next tile loads while this one is used");
-  static_assert(kSourcesAt + stages * tile_tokens * tiles::kRowSourceBytes == kSharedBytes, "gqa_decode.h knows the layout");
+  static_assert(kSourcesAt + stages * tile_tokens * tiles::kRowSourceBytes == kSharedBytes,
+                "gqa_decode.h knows the layout");
   static_assert(kStatsAt + 3 * kTokenWarps * kRows * 4 <= kSourcesAt, "the merge reuses the memory of the tiles");
 };
 
@@ -250,7 +252,7 @@ __device__ __forceinline__ void finish(GqaWarpState<Traits>& state, char* shared
     }
     if (threadIdx.x < 32 && lane % 4 == 0 && row < group) {
       if (item.partial_slot >= 0) {
-        params.partial_stats[static_cast<Offset>(item.partial_slot) * params.num_qo_heads + first_head + row] =
+        params.plan.partial_stats[static_cast<Offset>(item.partial_slot) * params.num_qo_heads + first_head + row] =
             partial_stats(max, sum, has_positions);
       } else if (params.lse != nullptr) {
         params.lse[static_cast<Offset>(item.request) * params.num_qo_heads + first_head + row] = log_sum_exp(max, sum);
@@ -277,7 +279,7 @@ __device__ __forceinline__ void finish(GqaWarpState<Traits>& state, char* shared
     }
     const Offset at = (out_row + row) * Traits::kHeadDim + column;
     if (item.partial_slot >= 0) {
-      *reinterpret_cast<float4*>(params.partial_out + at) = total;
+      *reinterpret_cast<float4*>(params.plan.partial_out + at) = total;
     } else {
       using Elem = typename Traits::Elem;
       *reinterpret_cast<uint2*>(static_cast<char*>(params.out) + 2 * at) = pack_means<Elem>(total);
@@ -286,11 +288,8 @@ __device__ __forceinline__ void finish(GqaWarpState<Traits>& state, char* shared
 }
 
 template <class Traits>
-__device__ __forceinline__ void gqa_decode(const GqaDecodeParams& params) {
-  extern __shared__ __align__(128) char shared[];
-  const WorkItem item = params.work_items[blockIdx.x];
-  const int group = params.num_qo_heads / params.num_kv_heads;
-  const int first_head = static_cast<int>(blockIdx.y) * group;
+__device__ __forceinline__ void decode_item(const GqaDecodeParams& params, const WorkItem& item, char* shared,
+                                            int first_head, int group) {
   const int lane = threadIdx.x % 32;
   const int token_warp = threadIdx.x / 32 % Traits::kTokenWarps;
   const int column_warp = threadIdx.x / 32 / Traits::kTokenWarps;
@@ -383,6 +382,19 @@ __device__ __forceinline__ void gqa_decode(const GqaDecodeParams& params) {
     __syncthreads();  // the merge writes where the tiles were
   }
   finish<Traits>(state, shared, params, item, tiles.count > 0, first_head, group);
+}
+
+template <class Traits>
+__device__ __forceinline__ void gqa_decode(const GqaDecodeParams& params) {
+  extern __shared__ __align__(128) char shared[];
+  const int group = params.num_qo_heads / params.num_kv_heads;
+  const int first_head = static_cast<int>(blockIdx.y) * group;
+  const bool has_plan = for_each_item(
+      params.plan, [&](const WorkItem& item) { decode_item<Traits>(params, item, shared, first_head, group); });
+  if (!has_plan) {
+    write_nan_rows<Traits::kThreads, Traits::kHeadDim>(params.plan, params.out, params.lse, params.num_qo_heads,
+                                                       first_head, group);
+  }
 }
 
 }  // namespace librt::device

@@ -16,9 +16,7 @@ struct GqaDecodeParams {
   const int* kv_indptr;         // [batch + 1]
   const int* kv_indices;        // [>= kv_indptr[batch]]
   const int* kv_last_page_len;  // [batch]
-  const WorkItem* work_items;   // [gridDim.x]
-  float* partial_out;           // [slots, num_qo_heads, head_dim]
-  PartialStats* partial_stats;  // [slots, num_qo_heads]
+  PlanTables plan;
   long long k_page_stride, k_token_stride, k_head_stride;
   long long v_page_stride, v_token_stride, v_head_stride;
   int num_qo_heads;

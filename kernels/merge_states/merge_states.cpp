@@ -40,16 +40,10 @@ KernelVariant specialize(const Spec& spec, const Arch&) {
 }
 
 void fill(LaunchArguments& launch) {
-  const PlanTables& tables = launch.tables();
   const int heads = launch.spec().get("num_heads");
-  launch.params<MergeParams>() = {.partial_out = tables.partial_out,
-                                  .partial_stats = tables.partial_stats,
-                                  .merge_requests = tables.merge_requests,
-                                  .merge_indptr = tables.merge_indptr,
-                                  .out = launch.data<void>(kOut),
-                                  .lse = launch.data<float>(kLseOut),
-                                  .num_heads = heads};
-  launch.set_grid(static_cast<unsigned>(heads), static_cast<unsigned>(tables.num_split_requests));
+  launch.params<MergeParams>() = {
+      .plan = *launch.plan(), .out = launch.data<void>(kOut), .lse = launch.data<float>(kLseOut), .num_heads = heads};
+  launch.set_grid(static_cast<unsigned>(heads), launch.merge_blocks());
 }
 
 }  // namespace

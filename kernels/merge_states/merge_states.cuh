@@ -1,7 +1,8 @@
 // Combines the partial results of the requests that the plan has split.
 //
-// Grid (heads, split requests). Threads side by side hold the columns of the row, four each; groups of such threads
-// take every kGroups-th part, and the groups are added in a fixed order, so the bits depend on the split alone.
+// Grid (heads, blocks that step through the split requests). Threads side by side hold the columns of the row, four
+// each; groups of such threads take every kGroups-th part, and the groups are added in a fixed order, so the bits
+// depend on the split alone.
 #pragma once
 
 #include "device/softmax.cuh"
@@ -26,21 +27,23 @@ struct MergeStatesTraits {
   static_assert(head_dim % 4 == 0 && kGroups >= 1, "a row fits the block");
 };
 
+/// @param index of the split request among those of the plan
 template <class Traits>
-__device__ __forceinline__ void merge_states(const MergeParams& params) {
+__device__ __forceinline__ void merge_request(const MergeParams& params, int index) {
+  const PlanTables& plan = params.plan;
   __shared__ float4 group_out[Traits::kGroups][Traits::kQuads];
   __shared__ float warp_max[Traits::kThreads / 32];
   __shared__ float warp_sum[Traits::kThreads / 32];
 
   const int thread = threadIdx.x;
   const int head = blockIdx.x;
-  const int begin = params.merge_indptr[blockIdx.y];
-  const int end = params.merge_indptr[blockIdx.y + 1];
+  const int begin = plan.merge_indptr[index];
+  const int end = plan.merge_indptr[index + 1];
   const auto partial_row = [&](int slot) { return static_cast<Offset>(slot) * params.num_heads + head; };
 
   float max = negative_infinity();
   for (int slot = begin + thread; slot < end; slot += Traits::kThreads) {
-    max = fmaxf(max, params.partial_stats[partial_row(slot)].max);
+    max = fmaxf(max, plan.partial_stats[partial_row(slot)].max);
   }
   max = max_over_lanes<32>(max);
   if (thread % 32 == 0) warp_max[thread / 32] = max;
@@ -52,7 +55,7 @@ __device__ __forceinline__ void merge_states(const MergeParams& params) {
   // where their mean does not.
   float sum = 0.0f;
   for (int slot = begin + thread; slot < end; slot += Traits::kThreads) {
-    sum += merge_weight(params.partial_stats[partial_row(slot)], max);
+    sum += merge_weight(plan.partial_stats[partial_row(slot)], max);
   }
   sum = sum_over_lanes<32>(sum);
   if (thread % 32 == 0) warp_sum[thread / 32] = sum;
@@ -68,9 +71,9 @@ __device__ __forceinline__ void merge_states(const MergeParams& params) {
   if (group < Traits::kGroups) {
 #pragma unroll 4
     for (int slot = begin + group; slot < end; slot += Traits::kGroups) {
-      const PartialStats stats = params.partial_stats[partial_row(slot)];
+      const PartialStats stats = plan.partial_stats[partial_row(slot)];
       const float4 part =
-          *reinterpret_cast<const float4*>(params.partial_out + partial_row(slot) * Traits::kHeadDim + quad * 4);
+          *reinterpret_cast<const float4*>(plan.partial_out + partial_row(slot) * Traits::kHeadDim + quad * 4);
       // A part without positions is left out, not multiplied by 0: its row may hold anything. A part whose positions
       // have no weight is multiplied: 0 * NaN = NaN, as it would be without the split.
       if (stats.max == negative_infinity()) continue;
@@ -93,10 +96,21 @@ __device__ __forceinline__ void merge_states(const MergeParams& params) {
     out.z += part.z;
     out.w += part.w;
   }
-  const Offset row = static_cast<Offset>(params.merge_requests[blockIdx.y]) * params.num_heads + head;
+  const Offset row = static_cast<Offset>(plan.merge_requests[index]) * params.num_heads + head;
   using Elem = typename Traits::Elem;
-  *reinterpret_cast<uint2*>(static_cast<char*>(params.out) + 2 * (row * Traits::kHeadDim + quad * 4)) = pack_means<Elem>(out);
+  *reinterpret_cast<uint2*>(static_cast<char*>(params.out) + 2 * (row * Traits::kHeadDim + quad * 4)) =
+      pack_means<Elem>(out);
   if (quad == 0 && params.lse != nullptr) params.lse[row] = log_sum_exp(max, sum);
+}
+
+template <class Traits>
+__device__ __forceinline__ void merge_states(const MergeParams& params) {
+  const PlanHeader header = *params.plan.header;
+  if (header.mark != params.plan.mark) return;  // the decode has made the rows NaN
+  // No barrier between two: what one still reads, the next one writes behind a barrier of its own.
+  for (int i = static_cast<int>(blockIdx.y); i < header.num_merges; i += static_cast<int>(gridDim.y)) {
+    merge_request<Traits>(params, i);
+  }
 }
 
 }  // namespace librt::device

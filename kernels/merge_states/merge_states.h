@@ -8,12 +8,9 @@ namespace librt {
 
 /// merge_states: combines the partial rows of each request that was split; the other requests' rows are not touched.
 struct MergeParams {
-  const float* partial_out;           // [slots, num_heads, head_dim]
-  const PartialStats* partial_stats;  // [slots, num_heads]
-  const int* merge_requests;          // [gridDim.y]: the requests that were split
-  const int* merge_indptr;  // [gridDim.y + 1]: slots [merge_indptr[i], merge_indptr[i + 1]) belong to merge_requests[i]
-  void* out;                // [batch, num_heads, head_dim]
-  float* lse;               // [batch, num_heads]; may be null
+  PlanTables plan;
+  void* out;   // [batch, num_heads, head_dim]
+  float* lse;  // [batch, num_heads]; may be null
   int num_heads;
 };
 

@@ -89,7 +89,6 @@ Spec merge(const Spec& spec) {
 void fill(LaunchArguments& launch) {
   const MlaDecodeSpec mla = typed(launch.spec());
   const PagedTensor &ckv = launch.pages(kCkv), &kpe = launch.pages(kKpe);
-  const PlanTables& tables = launch.tables();
   launch.params<MlaDecodeParams>() = {.q_nope = launch.data(kQNope),
                                       .q_pe = launch.data(kQPe),
                                       .ckv_pages = ckv.data,
@@ -99,16 +98,14 @@ void fill(LaunchArguments& launch) {
                                       .kv_indptr = launch.data<const int>(kIndptr),
                                       .kv_indices = launch.data<const int>(kIndices),
                                       .kv_last_page_len = launch.data<const int>(kLastPageLen),
-                                      .work_items = tables.work_items,
-                                      .partial_out = tables.partial_out,
-                                      .partial_stats = tables.partial_stats,
+                                      .plan = *launch.plan(),
                                       .ckv_page_stride = ckv.page_stride,
                                       .ckv_token_stride = ckv.token_stride,
                                       .kpe_page_stride = kpe.page_stride,
                                       .kpe_token_stride = kpe.token_stride,
                                       .num_heads = mla.num_heads,
                                       .sm_scale = launch.scalar(kSmScale)};
-  launch.set_grid(static_cast<unsigned>(tables.num_work_items), static_cast<unsigned>(blocks_of(mla)));
+  launch.set_grid(launch.item_blocks(), static_cast<unsigned>(blocks_of(mla)));
 }
 
 }  // namespace

@@ -11,6 +11,7 @@
 #include "device/page.cuh"
 #include "device/softmax.cuh"
 #include "device/types.cuh"
+#include "device/work.cuh"
 #include "mla_decode/mla_decode.h"
 #include "shared_memory.h"
 #include "work.h"
@@ -316,7 +317,7 @@ __device__ __forceinline__ void finish(MlaOutput<Traits>& out, const MlaRowState
     reinterpret_cast<float*>(shared + Traits::kFactorsAt)[row] = inverse_or_zero(rounded_sum);
     if (row < heads) {
       if (item.partial_slot >= 0) {
-        params.partial_stats[out_row + row] = partial_stats(state.max, sum, has_positions);
+        params.plan.partial_stats[out_row + row] = partial_stats(state.max, sum, has_positions);
       } else if (params.lse != nullptr) {
         params.lse[out_row + row] = log_sum_exp(state.max, sum);
       }
@@ -338,7 +339,7 @@ __device__ __forceinline__ void finish(MlaOutput<Traits>& out, const MlaRowState
       if (item.partial_slot >= 0) {
 #pragma unroll
         for (int n = 0; n < Traits::kColumns / 8; ++n) {
-          *reinterpret_cast<float2*>(params.partial_out + at + n * 8) =
+          *reinterpret_cast<float2*>(params.plan.partial_out + at + n * 8) =
               make_float2(out[m][n][2 * half], out[m][n][2 * half + 1]);
         }
       } else {
@@ -353,12 +354,8 @@ __device__ __forceinline__ void finish(MlaOutput<Traits>& out, const MlaRowState
 }
 
 template <class Traits>
-__device__ __forceinline__ void mla_decode(const MlaDecodeParams& params) {
-  extern __shared__ __align__(128) char shared[];
-  const WorkItem item = params.work_items[blockIdx.x];
-  const int first_head = static_cast<int>(blockIdx.y) * Traits::kRows;
-  const int heads = min(params.num_heads - first_head, static_cast<int>(Traits::kRows));
-
+__device__ __forceinline__ void decode_item(const MlaDecodeParams& params, const WorkItem& item, char* shared,
+                                            int first_head, int heads) {
   const int first_page = params.kv_indptr[item.request];
   const int num_pages = params.kv_indptr[item.request + 1] - first_page;
   const KvExtent extent = kv_extent<Traits::kPageSize>(item, num_pages, params.kv_last_page_len[item.request]);
@@ -426,6 +423,19 @@ __device__ __forceinline__ void mla_decode(const MlaDecodeParams& params) {
     __syncthreads();  // the row factors are no longer in use
   }
   finish<Traits>(out, state, shared, params, item, tiles.count > 0, first_head, heads);
+}
+
+template <class Traits>
+__device__ __forceinline__ void mla_decode(const MlaDecodeParams& params) {
+  extern __shared__ __align__(128) char shared[];
+  const int first_head = static_cast<int>(blockIdx.y) * Traits::kRows;
+  const int heads = min(params.num_heads - first_head, static_cast<int>(Traits::kRows));
+  const bool has_plan = for_each_item(
+      params.plan, [&](const WorkItem& item) { decode_item<Traits>(params, item, shared, first_head, heads); });
+  if (!has_plan) {
+    write_nan_rows<Traits::kThreads, Traits::kCkv>(params.plan, params.out, params.lse, params.num_heads, first_head,
+                                                   heads);
+  }
 }
 
 }  // namespace librt::device

@@ -17,9 +17,7 @@ struct MlaDecodeParams {
   const int* kv_indptr;
   const int* kv_indices;
   const int* kv_last_page_len;
-  const WorkItem* work_items;
-  float* partial_out;           // [slots, num_heads, head_dim_ckv]
-  PartialStats* partial_stats;  // [slots, num_heads]
+  PlanTables plan;
   long long ckv_page_stride, ckv_token_stride;
   long long kpe_page_stride, kpe_token_stride;
   int num_heads;

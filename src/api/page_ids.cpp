@@ -50,9 +50,8 @@ void check_items(device::Device& device, std::span<const WorkItem> items, int ba
 }  // namespace
 
 void check_page_ids(device::Device& device, const detail::PlanImpl& plan, const PageTable& table) {
-  if (!plan.owns_pages) return;
   std::vector<WorkItem> items(static_cast<std::size_t>(plan.num_work_items));
-  std::memcpy(items.data(), plan.tables.data() + plan.layout.work_items, items.size() * sizeof(WorkItem));
+  std::memcpy(items.data(), plan.tables.data() + plan.frame.layout.items, items.size() * sizeof(WorkItem));
   try {
     check_items(device, items, plan.batch, table);
   } catch (const Error& error) {

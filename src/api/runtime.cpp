@@ -85,6 +85,7 @@ SharedKernel make_kernel(const Spec& spec, const std::optional<Spec>& merge, std
   kernel->artifact = std::move(decode.artifact);
   kernel->decode = std::move(decode.kernel);
   kernel->device = device;
+  api::complete(*kernel);
   kernel->load_merge = [merged = kernel->merge_spec, device = std::move(device), compiler = std::move(compiler)] {
     return compile_and_load(*compiler, *device, choices_for(merged, device->properties())).kernel;
   };

@@ -60,6 +60,18 @@ class LoadedKernel {
   virtual void launch(const Grid& grid, std::span<const std::byte> params, StreamHandle stream) const = 0;
 };
 
+/// Page-locked host memory, and the copies from it. Not thread safe. To be destroyed when no copy is under way.
+class PinnedBuffer {
+ public:
+  virtual ~PinnedBuffer() = default;
+  virtual std::span<std::byte> bytes() noexcept = 0;
+  /// Enqueues a copy of the first `count` bytes. Throws Error(invalid_argument) for a stream that is being captured.
+  virtual void upload_async(Address to, std::size_t count, StreamHandle stream) = 0;
+  /// Whether the last copy is still under way, so that the bytes must not change.
+  virtual bool is_busy() = 0;
+  virtual void wait() = 0;
+};
+
 /// Thread safe. All members throw librt::Error (no_device, driver, device_fault, invalid_argument).
 class Device {
  public:
@@ -76,9 +88,7 @@ class Device {
   /// Copy and wait.
   virtual void upload(Address to, std::span<const std::byte> from) = 0;
   virtual void download(std::span<std::byte> to, Address from) = 0;
-  /// Enqueues the copy on the stream; `from` must stay unchanged until the stream has passed, unless it is pageable
-  /// memory.
-  virtual void upload_async(Address to, std::span<const std::byte> from, StreamHandle stream) = 0;
+  virtual std::unique_ptr<PinnedBuffer> allocate_pinned(std::size_t bytes) = 0;
   virtual void synchronize() = 0;
 };
 

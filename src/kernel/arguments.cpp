@@ -14,7 +14,6 @@
 namespace librt::kernel {
 namespace {
 
-constexpr std::uintptr_t kWorkspaceAlignment = 256;
 constexpr Binding kUnbound{};
 
 [[noreturn]] void refuse(const std::string& what) {
@@ -95,10 +94,7 @@ void Arguments::check_one(std::size_t i, const LaunchFacts& facts) {
     case Form::paged:
       return check_paged(i, facts);
     case Form::workspace:
-      require_pointer(operand.name, binding.workspace.data, kWorkspaceAlignment);
-      if (binding.workspace.bytes >= facts.workspace_bytes) return;
-      refuse(fmt::format("{} has {} bytes; allowed: {} and more, the workspace_bytes() of the plan", operand.name,
-                         binding.workspace.bytes, facts.workspace_bytes));
+      return check_workspace(operand.name, binding.workspace, facts.workspace_bytes);
     case Form::scalar:
       if (!std::isfinite(binding.number) || (operand.nonzero && binding.number == 0)) {
         refuse(fmt::format("{} is {}; it must be finite{}", operand.name, binding.number,

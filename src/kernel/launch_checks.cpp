@@ -10,6 +10,7 @@
 namespace librt::kernel {
 namespace {
 
+constexpr std::uintptr_t kWorkspaceAlignment = 256;
 constexpr std::int64_t kStrideMultiple = 8;  // elements in 16 bytes
 
 [[noreturn]] void refuse(const std::string& what) {
@@ -94,6 +95,13 @@ Strides check_pages(const PagedArgument& argument, bool is_read) {
     require_rows_apart(argument, strides);
   }
   return strides;
+}
+
+void check_workspace(std::string_view name, const Workspace& workspace, std::size_t bytes) {
+  require_pointer(name, workspace.data, kWorkspaceAlignment);
+  if (workspace.bytes >= bytes) return;
+  refuse(fmt::format("{} has {} bytes; allowed: {} and more, the workspace_bytes() of the plan", name, workspace.bytes,
+                     bytes));
 }
 
 void require_equal_pages(std::string_view first_name, const PagedTensor& first, std::string_view second_name,

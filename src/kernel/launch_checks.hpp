@@ -14,6 +14,8 @@ namespace librt::kernel {
 void require_pointer(std::string_view name, const void* pointer, std::uintptr_t alignment);
 void require_aligned(std::string_view name, const void* pointer, std::uintptr_t alignment);
 
+void check_workspace(std::string_view name, const Workspace& workspace, std::size_t bytes);
+
 constexpr std::uintptr_t kTensorAlignment = 16;  // cp.async moves 16 bytes
 
 struct Strides {

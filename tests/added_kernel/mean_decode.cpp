@@ -60,12 +60,13 @@ void fill(LaunchArguments& launch) {
                                        .kv_indptr = launch.data<const int>(kIndptr),
                                        .kv_indices = launch.data<const int>(kIndices),
                                        .kv_last_page_len = launch.data<const int>(kLastPageLen),
+                                       .plan = *launch.plan(),
                                        .page_stride = pages.page_stride,
                                        .token_stride = pages.token_stride,
                                        .head_stride = pages.head_stride,
                                        .num_kv_heads = heads,
                                        .scale = launch.scalar(kScale)};
-  launch.set_grid(static_cast<unsigned>(launch.batch()), static_cast<unsigned>(heads));
+  launch.set_grid(launch.item_blocks(), static_cast<unsigned>(heads));
 }
 
 constexpr KernelDescription kMeanDecode{.name = "mean_decode",

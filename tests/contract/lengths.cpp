@@ -60,7 +60,7 @@ TEST_CASE("T01: a length outside 1..page_size is refused by the plan", "[lengths
     for (const std::int32_t wrong : {0, -1, 5, std::numeric_limits<std::int32_t>::min()}) {
       const std::vector<std::int32_t> last{1, wrong};
       INFO(to_string(spec) << ", kv_last_page_len " << wrong);
-      REQUIRE_THROWS_MATCHES(kernel.plan(indptr, last), Error, Catch::Predicate<Error>([](const Error& error) {
+      REQUIRE_THROWS_MATCHES(kernel.plan({indptr, last}), Error, Catch::Predicate<Error>([](const Error& error) {
                                return error.code() == ErrorCode::invalid_argument &&
                                       std::string(error.what()).find("kv_last_page_len[1]") != std::string::npos;
                              }));
@@ -86,7 +86,7 @@ TEST_CASE("T01: a device length outside 1..page_size is clamped, never read past
 /// Whether a span of these integers is accepted as kv_indptr and kv_last_page_len.
 template <class Integer>
 constexpr bool kPlans = requires(const Kernel& kernel, std::span<const Integer> numbers) {
-  kernel.plan(numbers, numbers);
+  kernel.plan({numbers, numbers});
 };
 template <class Integer>
 constexpr bool kLaunches = requires(GqaDecodeArgs gqa_args, MlaDecodeArgs mla_args, const Integer* numbers) {

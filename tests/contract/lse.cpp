@@ -64,12 +64,13 @@ TEST_CASE("T23: the LSE is optional", "[lse]") {
   const Kernel kernel = runtime.get(batch.spec);
   const Result expected = decode(runtime, batch, {.split_pages = 1});
   for (const int split_pages : {1, 4}) {
-    const Plan plan = kernel.plan(batch.kv_indptr, batch.kv_last_page_len, {.split_pages = split_pages});
+    const Plan plan = kernel.plan({batch.kv_indptr, batch.kv_last_page_len}, {.limits = {.split_pages = split_pages}});
     const auto upload = [&](const auto& values) { return runtime.upload(std::span(values)); };
     const Buffer q = upload(batch.q), k = upload(batch.first.data), v = upload(batch.second.data);
     const Buffer indptr = upload(batch.kv_indptr), indices = upload(batch.kv_indices);
     const Buffer last = upload(batch.kv_last_page_len), out = runtime.allocate(q.size());
     const Buffer workspace = runtime.allocate(plan.workspace_bytes());
+    kernel.stage(plan, workspace);
     kernel.launch(plan, GqaDecodeArgs{.q = q.data(),
                                       .k_pages = batch.first.on_device(k),
                                       .v_pages = batch.second.on_device(v),

@@ -37,6 +37,9 @@ struct Merged {
   float lse;
 };
 
+/// Of the plans that tests make up.
+inline constexpr unsigned long long kMark = 0x9e3779b97f4a7c15;
+
 /// merge_states for one request with one head.
 class Merger {
  public:
@@ -54,14 +57,19 @@ class Merger {
       partial_stats.push_back(part.stats);
     }
     const std::vector<std::int32_t> requests{0}, indptr{0, static_cast<std::int32_t>(parts.size())};
+    const std::vector<PlanHeader> header{{.mark = kMark, .num_items = 0, .num_merges = 1}};
     std::vector<Bits> out(static_cast<std::size_t>(head_dim_), 0xffff);
     std::vector<float> lse{std::numeric_limits<float>::quiet_NaN()};
-    const device::Address at[] = {upload(partial_out), upload(partial_stats), upload(requests),
-                                  upload(indptr),      upload(out),           upload(lse)};
-    const MergeParams params{.partial_out = reinterpret_cast<const float*>(at[0]),
-                             .partial_stats = reinterpret_cast<const PartialStats*>(at[1]),
-                             .merge_requests = reinterpret_cast<const int*>(at[2]),
-                             .merge_indptr = reinterpret_cast<const int*>(at[3]),
+    const device::Address at[] = {upload(partial_out), upload(partial_stats), upload(requests), upload(indptr),
+                                  upload(out),         upload(lse),           upload(header)};
+    const MergeParams params{.plan = {.mark = kMark,
+                                      .header = reinterpret_cast<const PlanHeader*>(at[6]),
+                                      .items = nullptr,
+                                      .merge_requests = reinterpret_cast<const int*>(at[2]),
+                                      .merge_indptr = reinterpret_cast<const int*>(at[3]),
+                                      .partial_out = reinterpret_cast<float*>(at[0]),
+                                      .partial_stats = reinterpret_cast<PartialStats*>(at[1]),
+                                      .batch = 1},
                              .out = reinterpret_cast<void*>(at[4]),
                              .lse = reinterpret_cast<float*>(at[5]),
                              .num_heads = 1};

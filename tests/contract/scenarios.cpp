@@ -144,16 +144,20 @@ TaintedRun run_merge(MachineKernels& kernels, const MachineOptions& options, con
     stats.push_back(part.stats);
   }
   const std::size_t dim = parts.front().out.size();
-  const float* partial_out = machine.upload(rows, "partial_out");
+  float* partial_out = machine.upload(rows, "partial_out");
   for (std::size_t i = 0; i < parts.size(); ++i)
     if (parts[i].stats.max == kNoPositions.max) machine.label(partial_out + i * dim, dim, kPadding);
   Bits* out = machine.unwritten<Bits>(dim, "out");
   float* lse = machine.unwritten<float>(1, "lse");
   const MergeParams params{
-      .partial_out = partial_out,
-      .partial_stats = machine.upload(stats, "partial_stats"),
-      .merge_requests = machine.upload(std::vector<std::int32_t>{0}, "merge_requests"),
-      .merge_indptr = machine.upload(std::vector{0, static_cast<std::int32_t>(parts.size())}, "merge_indptr"),
+      .plan = {.mark = kMark,
+               .header = machine.upload(std::vector<PlanHeader>{{kMark, 0, 1}}, "header"),
+               .items = nullptr,
+               .merge_requests = machine.upload(std::vector<std::int32_t>{0}, "merge_requests"),
+               .merge_indptr = machine.upload(std::vector{0, static_cast<std::int32_t>(parts.size())}, "merge_indptr"),
+               .partial_out = partial_out,
+               .partial_stats = machine.upload(stats, "partial_stats"),
+               .batch = 1},
       .out = out,
       .lse = lse,
       .num_heads = 1};
@@ -207,6 +211,20 @@ Scenario of_parts_past_the_end(const Spec& spec) {
           .variants = {}};
 }
 
+/// A workspace that was staged for other limits, with items and splits that a kernel could run.
+Scenario of_no_plan(const Spec& spec) {
+  const auto batch = std::make_shared<const Batch>(make_batch(spec, {.kv_lens = {150, 13}}));
+  return {.spec = spec,
+          .run = runner(batch, {.split_pages = 8, .is_staged = false}),
+          .difference = [batch](const Result& result) -> std::string {
+            const auto is_nan = [&](Bits bits) { return std::isnan(batch->number(bits)); };
+            const auto lse_is_nan = [](float lse) { return std::isnan(lse); };
+            if (!std::ranges::all_of(result.out, is_nan)) return "out is not all NaN";
+            return std::ranges::all_of(result.lse, lse_is_nan) ? "" : "the LSE is not all NaN";
+          },
+          .variants = {}};
+}
+
 }  // namespace
 
 std::map<std::string, Scenario> scenarios(const Spec& spec) {
@@ -215,6 +233,9 @@ std::map<std::string, Scenario> scenarios(const Spec& spec) {
   all["tails"] = of_batch(make_batch(spec, {.kv_lens = {13, 70}}));
   all["many tiles"] = of_batch(make_batch(spec, {.kv_lens = {300, 77}}));
   all["splits"] = of_batch(make_batch(spec, {.kv_lens = {150, 77}}), split);
+  // Blocks that take two items each; the next one is empty, or short.
+  all["two items a block"] = of_batch(make_batch(spec, {.kv_lens = {13, 70, 0, 5}}));
+  all["no plan"] = of_no_plan(spec);
   all["empty request"] = of_batch(make_batch(spec, {.kv_lens = {13, 0}}));
   all["full pages"] = of_batch(make_batch(spec, {.kv_lens = {16, 24}}));
   // The second page is full for request 0 and a tail for request 1.

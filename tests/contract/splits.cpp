@@ -62,7 +62,7 @@ TEST_CASE("T20: the planner's choice is one of them", "[splits]") {
   for (const Spec& spec : both(4)) {
     const Batch batch = make_batch(spec, {.kv_lens = {301, 13}});
     const Kernel kernel = shared_runtime().get(spec);
-    const Plan plan = kernel.plan(batch.kv_indptr, batch.kv_last_page_len);
+    const Plan plan = kernel.plan({batch.kv_indptr, batch.kv_last_page_len});
     REQUIRE(plan.split_pages() >= 1);
     const Result chosen = decode(shared_runtime(), batch);
     CHECK(difference(batch, chosen, reference(batch)) == "");

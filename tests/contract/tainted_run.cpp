@@ -8,6 +8,7 @@
 #include "kernels/gqa_decode/gqa_decode.h"
 #include "kernels/merge_states/merge_states.h"
 #include "kernels/mla_decode/mla_decode.h"
+#include "tests/contract/merger.hpp"
 
 namespace librt::test {
 namespace {
@@ -124,8 +125,19 @@ TaintedRun run_on_machine(MachineKernels& kernels, const Batch& batch, const Run
   float* lse = machine.unwritten<float>(requests * heads, "lse");
   float* partial_out = machine.unwritten<float>(slots * heads * dim, "partial_out");
   PartialStats* partial_stats = machine.unwritten<PartialStats>(slots * heads, "partial_stats");
-  const WorkItem* items = machine.upload(work.items, "work_items");
-  const auto num_items = static_cast<std::uint32_t>(work.items.size());
+  const PlanHeader header{options.is_staged ? kMark : kMark + 1, static_cast<int>(work.items.size()),
+                          static_cast<int>(work.merge_requests.size())};
+  const PlanTables plan{.mark = kMark,
+                        .header = machine.upload(std::vector{header}, "header"),
+                        .items = machine.upload(work.items, "work_items"),
+                        .merge_requests = machine.upload(work.merge_requests, "merge_requests"),
+                        .merge_indptr = machine.upload(work.merge_indptr, "merge_indptr"),
+                        .partial_out = partial_out,
+                        .partial_stats = partial_stats,
+                        .batch = batch.size()};
+  // Blocks that step from item to item, and from one split request to the next.
+  const auto half = [](std::size_t count) { return static_cast<std::uint32_t>((count + 1) / 2); };
+  const std::uint32_t item_blocks = half(work.items.size()), merge_blocks = half(work.merge_requests.size());
 
   if (shape.is_mla) {
     const MlaDecodeParams params{.q_nope = q,
@@ -137,9 +149,7 @@ TaintedRun run_on_machine(MachineKernels& kernels, const Batch& batch, const Run
                                  .kv_indptr = table.indptr,
                                  .kv_indices = table.indices,
                                  .kv_last_page_len = table.last_page_len,
-                                 .work_items = items,
-                                 .partial_out = partial_out,
-                                 .partial_stats = partial_stats,
+                                 .plan = plan,
                                  .ckv_page_stride = batch.first.page_stride,
                                  .ckv_token_stride = batch.first.token_stride,
                                  .kpe_page_stride = batch.second.page_stride,
@@ -148,7 +158,7 @@ TaintedRun run_on_machine(MachineKernels& kernels, const Batch& batch, const Run
                                  .sm_scale = batch.sm_scale};
     const int rows = tiles::mla_rows(shape.qo_heads);
     machine.launch(kernels.decode(), params,
-                   {num_items, static_cast<std::uint32_t>((shape.qo_heads + rows - 1) / rows), 1});
+                   {item_blocks, static_cast<std::uint32_t>((shape.qo_heads + rows - 1) / rows), 1});
   } else {
     const GqaDecodeParams params{.q = q,
                                  .k_pages = first,
@@ -158,9 +168,7 @@ TaintedRun run_on_machine(MachineKernels& kernels, const Batch& batch, const Run
                                  .kv_indptr = table.indptr,
                                  .kv_indices = table.indices,
                                  .kv_last_page_len = table.last_page_len,
-                                 .work_items = items,
-                                 .partial_out = partial_out,
-                                 .partial_stats = partial_stats,
+                                 .plan = plan,
                                  .k_page_stride = batch.first.page_stride,
                                  .k_token_stride = batch.first.token_stride,
                                  .k_head_stride = batch.first.head_stride,
@@ -170,19 +178,11 @@ TaintedRun run_on_machine(MachineKernels& kernels, const Batch& batch, const Run
                                  .num_qo_heads = shape.qo_heads,
                                  .num_kv_heads = shape.kv_heads,
                                  .sm_scale = batch.sm_scale};
-    machine.launch(kernels.decode(), params, {num_items, static_cast<std::uint32_t>(shape.kv_heads), 1});
+    machine.launch(kernels.decode(), params, {item_blocks, static_cast<std::uint32_t>(shape.kv_heads), 1});
   }
   if (!work.merge_requests.empty()) {
-    const MergeParams params{.partial_out = partial_out,
-                             .partial_stats = partial_stats,
-                             .merge_requests = machine.upload(work.merge_requests, "merge_requests"),
-                             .merge_indptr = machine.upload(work.merge_indptr, "merge_indptr"),
-                             .out = out,
-                             .lse = lse,
-                             .num_heads = shape.qo_heads};
-    machine.launch(
-        kernels.merge(), params,
-        {static_cast<std::uint32_t>(shape.qo_heads), static_cast<std::uint32_t>(work.merge_requests.size()), 1});
+    const MergeParams params{.plan = plan, .out = out, .lse = lse, .num_heads = shape.qo_heads};
+    machine.launch(kernels.merge(), params, {static_cast<std::uint32_t>(shape.qo_heads), merge_blocks, 1});
   }
 
   TaintedRun run{

@@ -32,6 +32,7 @@ struct RunOptions {
   MachineOptions machine{};
   int split_pages = 0;               ///< pages of a work item; 0 = each request is one item
   std::vector<int> planned_pages{};  ///< of each request, as the plan believed; empty = the batch's own
+  bool is_staged = true;             ///< false: the workspace holds a plan of other limits
   int first_page_id = 0;             ///< added to every page id, with the stores as far below
 };
 

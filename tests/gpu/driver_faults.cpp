@@ -40,7 +40,7 @@ Options options_in(const TempDir& cache, int ordinal = 0) {
 }
 
 Plan split_plan(const Kernel& kernel, const Batch& batch) {
-  Plan plan = kernel.plan(batch.kv_indptr, batch.kv_last_page_len, {.split_pages = 2});
+  Plan plan = kernel.plan({batch.kv_indptr, batch.kv_last_page_len}, {.limits = {.split_pages = 2}});
   REQUIRE(plan.num_split_requests() > 0);
   return plan;
 }
@@ -52,6 +52,7 @@ std::string wrong_result(Runtime& runtime, const Batch& batch, const GqaLaunch& 
 std::string wrong_decode(Runtime& runtime, const Kernel& kernel) {
   const Batch batch = split_batch();
   const GqaLaunch launch(runtime, batch, split_plan(kernel, batch));
+  launch.stage(kernel);
   launch.enqueue(kernel);
   runtime.synchronize();
   return wrong_result(runtime, batch, launch);

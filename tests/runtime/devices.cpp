@@ -26,6 +26,7 @@ void capture_a_launch(Runtime& runtime) {
   const Kernel kernel = runtime.get(kGqa);
   const GqaLaunch launch(runtime, batch, split_plan(kernel, batch));
   CapturedStream stream(0);
+  launch.stage(kernel, stream.handle());
   stream.capture([&] { launch.enqueue(kernel, stream.handle()); });
   stream.replay();
 }

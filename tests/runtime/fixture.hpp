@@ -44,7 +44,7 @@ inline Batch small_batch() {
 
 /// A plan in which a request is split, so that there is a merge to launch.
 inline Plan split_plan(const Kernel& kernel, const Batch& batch) {
-  return kernel.plan(batch.kv_indptr, batch.kv_last_page_len, {.split_pages = 1});
+  return kernel.plan({batch.kv_indptr, batch.kv_last_page_len}, {.limits = {.split_pages = 1}});
 }
 
 /// Everything that a program does with librt: get, plan, allocate, upload, launch, wait, download, release.
@@ -52,6 +52,7 @@ inline void whole_flow(Runtime& runtime) {
   const Batch batch = small_batch();
   const Kernel kernel = runtime.get(kGqa);
   const GqaLaunch launch(runtime, batch, split_plan(kernel, batch));
+  launch.stage(kernel);
   launch.enqueue(kernel);
   runtime.synchronize();
   (void)launch.download(runtime, batch);

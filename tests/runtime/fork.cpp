@@ -40,6 +40,7 @@ TEST_CASE("a child of a process that uses a GPU is told why it cannot", "[runtim
           wrong += refused_for_the_fork("prepare", [&] { (void)runtime.prepare(std::vector<Spec>{kOther}); });
           wrong += refused_for_the_fork("allocate", [&] { (void)runtime.allocate(16); });
           wrong += refused_for_the_fork("synchronize", [&] { runtime.synchronize(); });
+          wrong += refused_for_the_fork("stage", [&] { launch.stage(kernel); });
           wrong += refused_for_the_fork("launch", [&] { launch.enqueue(kernel); });
           wrong += refused_for_the_fork("download", [&] { (void)launch.download(runtime, batch); });
           if (fake_cuda::calls_after_fork() != 0) wrong += "the driver was called; ";

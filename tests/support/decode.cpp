@@ -127,8 +127,10 @@ Runtime& shared_runtime(const std::string& device) {
 Result decode(Runtime& runtime, const Batch& batch, const Launch& launch) {
   const Kernel kernel = runtime.get(batch.spec);
   const Batch& planned = launch.planned_for != nullptr ? *launch.planned_for : batch;
-  const Plan plan = kernel.plan(planned.kv_indptr, planned.kv_last_page_len, {.split_pages = launch.split_pages});
+  const Plan plan =
+      kernel.plan({planned.kv_indptr, planned.kv_last_page_len}, {.limits = {.split_pages = launch.split_pages}});
   const Buffers buffers(runtime, batch, plan.workspace_bytes(), launch.probe_floats);
+  kernel.stage(plan, buffers.workspace);
   launch_kernel(runtime, kernel, plan, batch, buffers);
 
   Result result{.out = download<Bits>(runtime, buffers.out, batch.q.size()),

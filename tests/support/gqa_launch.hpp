@@ -35,7 +35,9 @@ class GqaLaunch {
               .sm_scale = batch.sm_scale} {}
 
   const Plan& plan() const noexcept { return plan_; }
+  const Buffer& workspace() const noexcept { return workspace_; }
 
+  void stage(const Kernel& kernel, CUstream_st* stream = nullptr) const { kernel.stage(plan_, workspace_, stream); }
   void enqueue(const Kernel& kernel, CUstream_st* stream = nullptr) const { kernel.launch(plan_, args_, stream); }
 
   Result download(Runtime& runtime, const Batch& batch) const {

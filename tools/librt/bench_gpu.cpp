@@ -91,7 +91,7 @@ Metric measure_decode(Runtime& runtime, const std::string& name, const Spec& spe
   const Buffer lse = runtime.allocate(rows * sizeof(float));
 
   const Kernel kernel = runtime.get(spec);
-  const Plan plan = kernel.plan(indptr, last);
+  const Plan plan = kernel.plan({indptr, last});
   const Buffer workspace = runtime.allocate(std::max<std::size_t>(plan.workspace_bytes(), 256));
   const auto fill = [&](auto args) {
     args.kv_indptr = kv_indptr.as<const std::int32_t>();
@@ -108,6 +108,7 @@ Metric measure_decode(Runtime& runtime, const std::string& name, const Spec& spe
   const auto gqa = fill(GqaDecodeArgs{.q = q0.data(), .k_pages = first, .v_pages = second});
   const auto mla = fill(MlaDecodeArgs{.q_nope = q0.data(), .q_pe = q1.data(), .ckv_pages = first, .kpe_pages = second});
   const bool is_gqa = spec.as<GqaDecodeSpec>().has_value();
+  kernel.stage(plan, workspace);
   const double seconds = seconds_of(runtime, [&] { is_gqa ? kernel.launch(plan, gqa) : kernel.launch(plan, mla); });
   const double cache_bytes = 2.0 * static_cast<double>(cache_rows) * (shape.pages[0].dim + shape.pages[1].dim);
   return bandwidth(name, cache_bytes, seconds);

@@ -61,7 +61,15 @@ std::vector<Metric> measure_virtual_machine(ProgressBar& bar) {
   params.kv_indptr = upload(memory, std::vector<int>{0, kPages}, "kv_indptr");
   params.kv_indices = upload(memory, page_ids, "kv_indices");
   params.kv_last_page_len = upload(memory, std::vector<int>{kSpec.page_size - 3}, "kv_last_page_len");
-  params.work_items = upload(memory, std::vector<WorkItem>{{0, 0, kPages, -1}}, "work_items");
+  constexpr unsigned long long kMark = 1;
+  params.plan = {.mark = kMark,
+                 .header = upload(memory, std::vector<PlanHeader>{{kMark, 1, 0}}, "header"),
+                 .items = upload(memory, std::vector<WorkItem>{{0, 0, kPages, -1}}, "work_items"),
+                 .merge_requests = nullptr,
+                 .merge_indptr = nullptr,
+                 .partial_out = nullptr,
+                 .partial_stats = nullptr,
+                 .batch = 1};
   params.k_page_stride = params.v_page_stride = kSpec.page_size * static_cast<long long>(kRow);
   params.k_token_stride = params.v_token_stride = kRow;
   params.k_head_stride = params.v_head_stride = kHeadDim;

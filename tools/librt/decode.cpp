@@ -141,7 +141,8 @@ DecodeResult decode(Runtime& runtime, const Kernel& kernel, const DecodeProblem&
                       std::vector<float>(shape.has_lse ? rows : 0, std::nanf(""))};
   if (problem.batch == 0) return result;
 
-  const Plan plan = kernel.plan(problem.kv_indptr, problem.kv_last_page_len, {.split_pages = split_pages});
+  const Plan plan =
+      kernel.plan({problem.kv_indptr, problem.kv_last_page_len}, {.limits = {.split_pages = split_pages}});
   DecodeBuffers buffers{.kv_indptr = to_device(runtime, problem.kv_indptr),
                         .kv_indices = to_device(runtime, problem.kv_indices),
                         .kv_last_page_len = to_device(runtime, problem.kv_last_page_len),
@@ -150,6 +151,7 @@ DecodeResult decode(Runtime& runtime, const Kernel& kernel, const DecodeProblem&
                         .workspace = plan.workspace_bytes() > 0 ? runtime.allocate(plan.workspace_bytes()) : Buffer{}};
   for (const auto& query : problem.queries) buffers.queries.push_back(to_device(runtime, query));
   for (const auto& pages : problem.pages) buffers.pages.push_back(to_device(runtime, pages));
+  kernel.stage(plan, buffers.workspace);
   launch(kernel, plan, problem, buffers);
   runtime.synchronize();
   from_device(runtime, result.out, buffers.out);

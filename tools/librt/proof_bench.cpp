@@ -85,13 +85,15 @@ struct ProofBench::Machine {
 };
 
 ProofBench::ProofBench(const ProofArtifacts& artifacts) : machine_(std::make_unique<Machine>()), artifacts_(artifacts) {
-  constexpr unsigned kThreads = 1;  // several specializations run side by side instead
+  constexpr unsigned kThreads = 1;       // several specializations run side by side instead
+  constexpr int kOneMultiprocessor = 1;  // so that blocks step from one item to the next
   machine_->device = device::open_virtual_device(
       artifacts.decode->arch, kThreads, machine_->memory,
       [machine = machine_.get()](const ptx::Module& module, ptx::Memory&, std::string_view entry,
                                  std::span<const std::byte> params, const ptx::LaunchOptions& options) {
         machine->launch(module, entry, params, options);
       },
+      kOneMultiprocessor,
       artifacts.instruction_limit != 0 ? artifacts.instruction_limit : std::numeric_limits<std::uint64_t>::max());
   machine_->decode = machine_->device->load(*artifacts.decode);
   if (artifacts.merge) machine_->merge = machine_->device->load(*artifacts.merge);
@@ -106,6 +108,7 @@ Kernel ProofBench::kernel_for(const Spec& spec) {
   kernel->device = machine_->device;
   kernel->decode = machine_->decode;
   kernel->merge_spec = api::merge_of(spec).value_or(Spec{});
+  api::complete(*kernel);
   kernel->load_merge = [merge = machine_->merge] { return merge; };
   return Kernel(std::move(kernel));
 }
@@ -186,7 +189,8 @@ ProofRun ProofBench::run(const ProofBatch& batch, int split_pages, SourceWindow 
   ++runs_;
   const DecodeProblem& problem = batch.problem();
   const Kernel kernel = kernel_for(problem.spec);
-  const Plan plan = kernel.plan(batch.planned_kv_indptr(), batch.planned_last_page_len(), {.split_pages = split_pages});
+  const Plan plan =
+      kernel.plan({batch.planned_kv_indptr(), batch.planned_last_page_len()}, {.limits = {.split_pages = split_pages}});
   const Buffers owner(machine_->device, batch, plan);
   const DecodeBuffers& buffers = *owner;
   const auto requests = static_cast<std::size_t>(problem.batch);
@@ -202,9 +206,10 @@ ProofRun ProofBench::run(const ProofBatch& batch, int split_pages, SourceWindow 
   }
   label(buffers.kv_indices.data(), 4, batch.index_labels(), "kv_indices", window);
   label(buffers.kv_last_page_len.data(), 4, batch.last_page_len_labels(), "kv_last_page_len", window);
-  const detail::WorkspaceLayout& layout = plan.impl().layout;
-  label(buffers.workspace.as<std::byte>() + layout.table_bytes, 4,
-        std::vector<ptx::Labels>((layout.total_bytes - layout.table_bytes) / 4, nobody), "unwritten workspace", window);
+  const detail::WorkspaceLayout& layout = plan.impl().frame.layout;
+  label(buffers.workspace.as<std::byte>() + layout.partial_stats, 4,
+        std::vector<ptx::Labels>((layout.total_bytes - layout.partial_stats) / 4, nobody), "unwritten workspace",
+        window);
   label(buffers.out.data(), 2, std::vector<ptx::Labels>(requests * out_row / 2, nobody), "unwritten out", window);
   label(buffers.lse.data(), 4, std::vector<ptx::Labels>(requests * lse_row / 4, nobody), "unwritten lse", window);
   sources_.push_back({std::string(kSharedMemory), 1});
@@ -221,6 +226,7 @@ ProofRun ProofBench::run(const ProofBatch& batch, int split_pages, SourceWindow 
   machine_->findings.clear();
   machine_->instructions = 0;
   ProofRun run{.sources = numbered_};
+  kernel.stage(plan, buffers.workspace);
   launch(kernel, plan, problem, buffers);
   warp_instructions_ += machine_->instructions;
   run.findings = std::move(machine_->findings);
@@ -245,10 +251,12 @@ DecodeResult ProofBench::run_plain(const ProofBatch& batch, int split_pages) {
   ++runs_;
   const DecodeProblem& problem = batch.problem();
   const Kernel kernel = kernel_for(problem.spec);
-  const Plan plan = kernel.plan(batch.planned_kv_indptr(), batch.planned_last_page_len(), {.split_pages = split_pages});
+  const Plan plan =
+      kernel.plan({batch.planned_kv_indptr(), batch.planned_last_page_len()}, {.limits = {.split_pages = split_pages}});
   const Buffers buffers(machine_->device, batch, plan);
   machine_->watched = false;
   machine_->instructions = 0;
+  kernel.stage(plan, (*buffers).workspace);
   launch(kernel, plan, problem, *buffers);
   warp_instructions_ += machine_->instructions;
   return buffers.download(batch);

@@ -9,6 +9,7 @@
 
 #include "src/device/cuda/context.hpp"
 #include "src/device/cuda/cuda_kernel.hpp"
+#include "src/device/cuda/cuda_pinned_buffer.hpp"
 #include "src/device/cuda/error_names.hpp"
 #include "src/device/device.hpp"
 
@@ -101,10 +102,8 @@ class CudaDevice final : public Device {
     check(api().cuMemcpyDtoH(to.data(), from, to.size()), "cuMemcpyDtoH");
   }
 
-  void upload_async(Address to, std::span<const std::byte> from, StreamHandle stream) override {
-    if (from.empty()) return;
-    const ContextScope scope(*context_);
-    check(api().cuMemcpyHtoDAsync(to, from.data(), from.size(), stream), "cuMemcpyHtoDAsync");
+  std::unique_ptr<PinnedBuffer> allocate_pinned(std::size_t bytes) override {
+    return std::make_unique<CudaPinnedBuffer>(context_, bytes);
   }
 
   void synchronize() override {

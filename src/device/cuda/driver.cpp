@@ -63,6 +63,14 @@ DriverApi resolve_all(const Resolver& resolver) {
   resolver.require(api.cuCtxPopCurrent, "cuCtxPopCurrent");
   resolver.require(api.cuCtxSynchronize, "cuCtxSynchronize");
   resolver.require(api.cuStreamSynchronize, "cuStreamSynchronize");
+  resolver.require(api.cuStreamIsCapturing, "cuStreamIsCapturing");
+  resolver.require(api.cuEventCreate, "cuEventCreate");
+  resolver.require(api.cuEventDestroy, "cuEventDestroy");
+  resolver.require(api.cuEventRecord, "cuEventRecord");
+  resolver.require(api.cuEventQuery, "cuEventQuery");
+  resolver.require(api.cuEventSynchronize, "cuEventSynchronize");
+  resolver.require(api.cuMemHostAlloc, "cuMemHostAlloc");
+  resolver.require(api.cuMemFreeHost, "cuMemFreeHost");
   resolver.require(api.cuMemAlloc, "cuMemAlloc");
   resolver.require(api.cuMemFree, "cuMemFree");
   resolver.require(api.cuMemcpyHtoD, "cuMemcpyHtoD");

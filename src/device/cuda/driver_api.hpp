@@ -17,6 +17,7 @@ using Library = struct LibraryTag*;
 using KernelHandle = struct KernelTag*;
 using Function = struct FunctionTag*;
 using Stream = void*;
+using Event = struct EventTag*;
 
 inline constexpr Result kSuccess = 0;
 inline constexpr Result kOutOfMemory = 2;
@@ -37,6 +38,7 @@ inline constexpr Result kIllegalAddress = 700;
 inline constexpr Result kIllegalInstruction = 715;
 inline constexpr Result kMisalignedAddress = 716;
 inline constexpr Result kLaunchFailed = 719;
+inline constexpr Result kNotReady = 600;
 inline constexpr Result kNotPermitted = 800;
 inline constexpr Result kSystemNotReady = 802;
 inline constexpr Result kSystemDriverMismatch = 803;
@@ -48,6 +50,10 @@ inline constexpr int kAttributeComputeCapabilityMajor = 75;
 inline constexpr int kAttributeComputeCapabilityMinor = 76;
 inline constexpr int kAttributeMaxSharedMemoryPerBlockOptin = 97;
 inline constexpr int kFunctionAttributeMaxDynamicSharedBytes = 8;
+
+inline constexpr unsigned kHostAllocPortable = 1;  // pinned for every context
+inline constexpr unsigned kEventDisableTiming = 2;
+inline constexpr int kCaptureNone = 0;
 
 inline constexpr std::uint64_t kGetProcAddressLegacyStream = 1;  // a null stream is the legacy default stream
 
@@ -78,6 +84,14 @@ struct DriverApi {
   Result (*cuCtxPopCurrent)(Context* context) = nullptr;
   Result (*cuCtxSynchronize)() = nullptr;
   Result (*cuStreamSynchronize)(Stream stream) = nullptr;
+  Result (*cuStreamIsCapturing)(Stream stream, int* status) = nullptr;
+  Result (*cuEventCreate)(Event* event, unsigned flags) = nullptr;
+  Result (*cuEventDestroy)(Event event) = nullptr;
+  Result (*cuEventRecord)(Event event, Stream stream) = nullptr;
+  Result (*cuEventQuery)(Event event) = nullptr;
+  Result (*cuEventSynchronize)(Event event) = nullptr;
+  Result (*cuMemHostAlloc)(void** memory, std::size_t bytes, unsigned flags) = nullptr;
+  Result (*cuMemFreeHost)(void* memory) = nullptr;
   Result (*cuMemAlloc)(DevicePointer* address, std::size_t bytes) = nullptr;
   Result (*cuMemFree)(DevicePointer address) = nullptr;
   Result (*cuMemcpyHtoD)(DevicePointer to, const void* from, std::size_t bytes) = nullptr;

@@ -20,8 +20,9 @@ using Launcher = std::function<void(const ptx::Module& module, ptx::Memory& memo
                                     std::span<const std::byte> params, const ptx::LaunchOptions& options)>;
 
 /// As open_virtual_device(arch, threads). The caller may look into `memory` between the calls of the device.
+/// @param num_sms that it poses as having; 0 = as the architecture's best-known GPU
 std::shared_ptr<Device> open_virtual_device(const Arch& arch, unsigned threads, std::shared_ptr<ptx::Memory> memory,
-                                            Launcher launcher,
+                                            Launcher launcher, int num_sms = 0,
                                             std::uint64_t most_warp_instructions = std::uint64_t{1} << 40);
 
 }  // namespace librt::device

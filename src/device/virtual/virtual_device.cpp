@@ -8,6 +8,7 @@
 #include <string>
 #include <thread>
 #include <utility>
+#include <vector>
 
 #include "src/device/checks.hpp"
 #include "src/device/device.hpp"
@@ -123,10 +124,26 @@ class VirtualKernel final : public LoadedKernel {
   ptx::LaunchOptions options_;
 };
 
+/// Launches are synchronous, so a copy that comes after one on any stream can be made at once.
+class VirtualPinnedBuffer final : public PinnedBuffer {
+ public:
+  VirtualPinnedBuffer(Device& device, std::size_t size) : device_(device), bytes_(size) {}
+  std::span<std::byte> bytes() noexcept override { return bytes_; }
+  void upload_async(Address to, std::size_t count, StreamHandle) override {
+    device_.upload(to, std::span(bytes_).first(count));
+  }
+  bool is_busy() override { return false; }
+  void wait() override {}
+
+ private:
+  Device& device_;  // outlives it: whoever holds the buffer holds the device
+  std::vector<std::byte> bytes_;
+};
+
 class VirtualDevice final : public Device {
  public:
   VirtualDevice(const Arch& arch, unsigned threads, std::uint64_t most_warp_instructions,
-                std::shared_ptr<ptx::Memory> memory, Launcher launcher)
+                std::shared_ptr<ptx::Memory> memory, Launcher launcher, int num_sms)
       : shared_(std::make_shared<SharedMachine>()) {
     if (arch.sm < kOldestArch) {
       throw Error(ErrorCode::invalid_argument,
@@ -140,7 +157,7 @@ class VirtualDevice final : public Device {
     properties_.name = "virtual:" + to_string(Arch{.sm = arch.sm, .suffix = arch.suffix, .ptx_only = false});
     // PTX is all that is run here, and stopping there halves the time to compile.
     properties_.arch = {.sm = arch.sm, .suffix = arch.suffix, .ptx_only = true};
-    properties_.num_sms = posed_num_sms(arch);
+    properties_.num_sms = num_sms > 0 ? num_sms : posed_num_sms(arch);
     properties_.shared_bytes_per_block = posed_shared_bytes_per_block(arch);
     properties_.is_virtual = true;
   }
@@ -186,8 +203,9 @@ class VirtualDevice final : public Device {
     translate_faults("download", [&] { shared_->memory->read(from, to); });
   }
 
-  // Launches are synchronous, so a copy that comes after one on any stream can be made at once.
-  void upload_async(Address to, std::span<const std::byte> from, StreamHandle) override { upload(to, from); }
+  std::unique_ptr<PinnedBuffer> allocate_pinned(std::size_t bytes) override {
+    return std::make_unique<VirtualPinnedBuffer>(*this, bytes);
+  }
 
   void synchronize() override { const Turns::Turn waits_for_a_launch_of_another_thread(shared_->turns); }
 
@@ -203,13 +221,13 @@ class VirtualDevice final : public Device {
 
 std::shared_ptr<Device> open_virtual_device(const Arch& arch, unsigned threads, std::uint64_t most_warp_instructions) {
   return std::make_shared<virtual_device::VirtualDevice>(arch, threads, most_warp_instructions,
-                                                         std::make_shared<ptx::Memory>(), ptx::launch);
+                                                         std::make_shared<ptx::Memory>(), ptx::launch, 0);
 }
 
 std::shared_ptr<Device> open_virtual_device(const Arch& arch, unsigned threads, std::shared_ptr<ptx::Memory> memory,
-                                            Launcher launcher, std::uint64_t most_warp_instructions) {
+                                            Launcher launcher, int num_sms, std::uint64_t most_warp_instructions) {
   return std::make_shared<virtual_device::VirtualDevice>(arch, threads, most_warp_instructions, std::move(memory),
-                                                         std::move(launcher));
+                                                         std::move(launcher), num_sms);
 }
 
 }  // namespace librt::device

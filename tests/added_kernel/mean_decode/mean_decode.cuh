@@ -1,11 +1,12 @@
 // The mean of the values of a request, times a number: a kernel that a program brings along, for the tests.
 //
-// Grid (requests, KV heads); a thread takes two columns.
+// Grid (blocks that step through the work items, KV heads); a thread takes two columns. No request is split.
 #pragma once
 
 #include "device/mask.cuh"
 #include "device/page.cuh"
 #include "device/types.cuh"
+#include "device/work.cuh"
 #include "mean_decode/mean_decode.h"
 
 namespace librt::device {
@@ -18,13 +19,12 @@ struct MeanDecodeTraits {
 };
 
 template <class Traits>
-__device__ __forceinline__ void mean_decode(const MeanDecodeParams& params) {
+__device__ __forceinline__ void write_mean(const MeanDecodeParams& params, const WorkItem& item, int head) {
   using Elem = typename Traits::Elem;
-  const int request = blockIdx.x, head = blockIdx.y, column = 2 * threadIdx.x;
-  const int first_page = params.kv_indptr[request];
-  const int num_pages = params.kv_indptr[request + 1] - first_page;
-  const WorkItem whole{request, 0, num_pages, -1};
-  const KvExtent extent = kv_extent<Traits::kPageSize>(whole, num_pages, params.kv_last_page_len[request]);
+  const int column = 2 * threadIdx.x;
+  const int first_page = params.kv_indptr[item.request];
+  const int num_pages = params.kv_indptr[item.request + 1] - first_page;
+  const KvExtent extent = kv_extent<Traits::kPageSize>(item, num_pages, params.kv_last_page_len[item.request]);
   const int* const ids = params.kv_indices + first_page;
   float low = 0.0f, high = 0.0f;
   for (unsigned position = 0; position < extent.tokens; ++position) {
@@ -36,9 +36,19 @@ __device__ __forceinline__ void mean_decode(const MeanDecodeParams& params) {
     high += Elem::high(pair);
   }
   const float factor = extent.tokens == 0 ? 0.0f : params.scale / static_cast<float>(extent.tokens);
-  const Offset row = static_cast<Offset>(request) * params.num_kv_heads + head;
+  const Offset row = static_cast<Offset>(item.request) * params.num_kv_heads + head;
   *reinterpret_cast<unsigned*>(static_cast<char*>(params.out) + 2 * (row * Traits::kHeadDim + column)) =
       Elem::pack(low * factor, high * factor);
+}
+
+template <class Traits>
+__device__ __forceinline__ void mean_decode(const MeanDecodeParams& params) {
+  const int head = blockIdx.y;
+  const bool has_plan =
+      for_each_item(params.plan, [&](const WorkItem& item) { write_mean<Traits>(params, item, head); });
+  if (!has_plan) {
+    write_nan_rows<Traits::kThreads, Traits::kHeadDim>(params.plan, params.out, nullptr, params.num_kv_heads, head, 1);
+  }
 }
 
 }  // namespace librt::device

@@ -67,7 +67,7 @@ TEST_CASE("a launch allocates nothing, takes no lock and reads no environment va
   REQUIRE(launch.plan().num_split_requests() > 0);
   CHECK(counted([&] { launch.enqueue(kernel); }) == kNothing);
   CHECK(fake_cuda::launches().size() == 2 * kTimes);  // the decode and the merge
-  CHECK(fake_cuda::async_copies().size() == kTimes);
+  CHECK(fake_cuda::async_copies().empty());
 
   SECTION("nor in a thread that never met CUDA") {
     std::string seen;
@@ -80,12 +80,25 @@ TEST_CASE("a launch allocates nothing, takes no lock and reads no environment va
   }
 }
 
+TEST_CASE("a step is one upload, however many layers it has", "[hot_path]") {
+  constexpr std::size_t kLayers = 61;
+  reset_fake();
+  Runtime runtime(cuda_options());
+  const Batch batch = small_batch();
+  const Kernel kernel = runtime.prepare(kGqa);
+  const GqaLaunch launch(runtime, batch, split_plan(kernel, batch));
+  launch.stage(kernel);
+  for (std::size_t layer = 0; layer < kLayers; ++layer) launch.enqueue(kernel);
+  CHECK(fake_cuda::async_copies().size() == 1);
+  CHECK(fake_cuda::launches().size() == 2 * kLayers);
+}
+
 TEST_CASE("a launch of MLA likewise", "[hot_path]") {
   reset_fake();
   Runtime runtime(cuda_options());
   const Batch batch = make_batch(kMla, {.kv_lens = {70, 200}});
   const Kernel kernel = runtime.prepare(kMla);
-  const Plan plan = kernel.plan(batch.kv_indptr, batch.kv_last_page_len, {.split_pages = 1});
+  const Plan plan = kernel.plan({batch.kv_indptr, batch.kv_last_page_len}, {.limits = {.split_pages = 1}});
   REQUIRE(plan.num_split_requests() > 0);
   const Buffer memory = runtime.allocate(1 << 20);
   const Buffer workspace = runtime.allocate(plan.workspace_bytes());

@@ -60,8 +60,11 @@ struct Batch {
         out(rt.allocate(2 * 64 * 2)),
         workspace(rt.allocate(1 << 16)) {}
 
-  Plan plan(const Kernel& kernel) const { return kernel.plan(host_indptr, host_last, {.split_pages = 2}); }
+  Plan plan(const Kernel& kernel) const {
+    return kernel.plan({host_indptr, host_last}, {.limits = {.split_pages = 2}});
+  }
   void launch(const Kernel& kernel, const Plan& plan) const {
+    kernel.stage(plan, workspace);
     kernel.launch(plan, GqaDecodeArgs{.q = q.data(),
                                       .k_pages = {pages.data(), 8},
                                       .v_pages = {pages.data(), 8},

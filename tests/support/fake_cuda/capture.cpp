@@ -1,6 +1,4 @@
 // Streams and graphs, as far as tests capture what librt enqueues.
-#include <cstring>
-
 #include "tests/support/fake_cuda/state.hpp"
 
 namespace fake_cuda {
@@ -57,13 +55,12 @@ Result instantiate(Graph** executable, Graph* graph, unsigned long long) {
 Result launch_graph(Graph* executable, Stream* stream) {
   return enter("cuGraphLaunch", [&](State& s) {
     for (CopyNode node : executable->copies) {
-      std::memcpy(reinterpret_cast<void*>(node.copy.device_address), node.from, node.copy.bytes);
       node.copy.stream = stream;
-      s.async_copies.push_back(node.copy);
+      s.enqueue(node.copy, node.from);
     }
     for (Launch launch : executable->launches) {
       launch.stream = stream;
-      s.launches.push_back(std::move(launch));
+      s.enqueue(std::move(launch));
     }
     return cuda::kSuccess;
   });

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cstring>
 #include <iterator>
 
 #include "tests/support/fake_cuda/state.hpp"
@@ -49,6 +50,28 @@ int device_of(const void* context) {
   return -1;
 }
 
+void State::enqueue(const Copy& copy, const void* from) {
+  async_copies.push_back(copy);
+  pending.push_back({.from = from, .copy = copy});
+}
+
+void State::enqueue(Launch launch) {
+  pending.push_back({.launch = launches.size()});
+  launches.push_back(std::move(launch));
+}
+
+void State::perform(std::size_t until) {
+  for (; performed < until && !pending.empty(); ++performed, pending.pop_front()) {
+    const Pending& next = pending.front();
+    if (next.from != nullptr) {
+      std::memcpy(reinterpret_cast<void*>(next.copy.device_address), next.from, next.copy.bytes);
+    } else {
+      const auto* const at = reinterpret_cast<const std::byte*>(watched);
+      launches[next.launch].watched.assign(at, at + watched_bytes);
+    }
+  }
+}
+
 bool State::is_capturing() const {
   return std::ranges::any_of(streams, [](const Stream* stream) { return stream->is_capturing; });
 }
@@ -85,6 +108,12 @@ void reset() {
   s.counts.clear();
   s.launches.clear();
   s.async_copies.clear();
+  s.pending.clear();
+  s.performed = 0;
+  s.watched_bytes = 0;
+  for (Event* event : s.events) delete event;
+  s.events.clear();
+  s.pinned.clear();
   s.libraries.clear();
   s.allocations.clear();
   s.live_libraries.clear();
@@ -150,6 +179,12 @@ std::vector<Launch> launches() {
   return state().launches;
 }
 
+void watch(std::uint64_t device_address, std::size_t bytes) {
+  const std::scoped_lock lock(state().mutex);
+  state().watched = device_address;
+  state().watched_bytes = bytes;
+}
+
 std::vector<LoadedCode> loaded_code() {
   const std::scoped_lock lock(state().mutex);
   std::vector<LoadedCode> all;
@@ -171,6 +206,8 @@ std::vector<Copy> async_copies() {
 Outstanding outstanding() {
   const std::scoped_lock lock(state().mutex);
   return {.allocations = static_cast<int>(state().allocations.size()),
+          .pinned = static_cast<int>(state().pinned.size()),
+          .events = static_cast<int>(state().events.size()),
           .libraries = static_cast<int>(state().live_libraries.size()),
           .contexts = state().retained_contexts,
           .context_depth = static_cast<int>(context_stack().size())};

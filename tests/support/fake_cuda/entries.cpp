@@ -127,11 +127,78 @@ Result ctx_pop(const void** context) {
 }
 
 Result ctx_synchronize() {
-  return enter_outside_capture("cuCtxSynchronize", [](State&) { return cuda::kSuccess; });
+  return enter_outside_capture("cuCtxSynchronize", [](State& s) {
+    s.perform_all();
+    return cuda::kSuccess;
+  });
 }
 
 Result stream_synchronize(cuda::Stream) {
-  return enter_outside_capture("cuStreamSynchronize", [](State&) { return cuda::kSuccess; });
+  return enter_outside_capture("cuStreamSynchronize", [](State& s) {
+    s.perform_all();
+    return cuda::kSuccess;
+  });
+}
+
+Result stream_is_capturing(cuda::Stream stream, int* status) {
+  return enter_with_context("cuStreamIsCapturing", [&](State& s) {
+    *status = capturing(s, stream) != nullptr ? 1 : cuda::kCaptureNone;
+    return cuda::kSuccess;
+  });
+}
+
+Result event_create(Event** event, unsigned) {
+  return enter_with_context("cuEventCreate", [&](State& s) {
+    *event = *s.events.insert(new Event).first;
+    return cuda::kSuccess;
+  });
+}
+
+Result event_destroy(Event* event) {
+  return enter_with_context("cuEventDestroy", [&](State& s) {
+    if (s.events.erase(event) == 0) return cuda::kInvalidHandle;
+    delete event;
+    return cuda::kSuccess;
+  });
+}
+
+Result event_record(Event* event, cuda::Stream) {
+  return enter_with_context("cuEventRecord", [&](State& s) {
+    if (!s.events.contains(event)) return cuda::kInvalidHandle;
+    event->after = s.performed + s.pending.size();
+    return cuda::kSuccess;
+  });
+}
+
+Result event_query(Event* event) {
+  return enter_with_context("cuEventQuery", [&](State& s) {
+    if (!s.events.contains(event)) return cuda::kInvalidHandle;
+    return event->after <= s.performed ? cuda::kSuccess : cuda::kNotReady;
+  });
+}
+
+Result event_synchronize(Event* event) {
+  return enter_with_context("cuEventSynchronize", [&](State& s) {
+    if (!s.events.contains(event)) return cuda::kInvalidHandle;
+    s.perform(event->after);
+    return cuda::kSuccess;
+  });
+}
+
+Result mem_host_alloc(void** memory, std::size_t bytes, unsigned) {
+  return enter_outside_capture("cuMemHostAlloc", [&](State& s) {
+    auto allocated = std::make_unique<std::byte[]>(bytes);
+    *memory = allocated.get();
+    s.pinned.emplace(*memory, std::move(allocated));
+    return cuda::kSuccess;
+  });
+}
+
+Result mem_free_host(void* memory) {
+  return enter_outside_capture("cuMemFreeHost", [&](State& s) {
+    s.perform_all();
+    return s.pinned.erase(memory) == 1 ? cuda::kSuccess : kInvalidValue;
+  });
 }
 
 Result mem_alloc(cuda::DevicePointer* address, std::size_t bytes) {
@@ -145,13 +212,16 @@ Result mem_alloc(cuda::DevicePointer* address, std::size_t bytes) {
 }
 
 Result mem_free(cuda::DevicePointer address) {
-  return enter_outside_capture(
-      "cuMemFree", [&](State& s) { return s.allocations.erase(address) == 1 ? cuda::kSuccess : kInvalidValue; });
+  return enter_outside_capture("cuMemFree", [&](State& s) {
+    s.perform_all();
+    return s.allocations.erase(address) == 1 ? cuda::kSuccess : kInvalidValue;
+  });
 }
 
 Result memcpy_to_device(cuda::DevicePointer to, const void* from, std::size_t bytes) {
   return enter_outside_capture("cuMemcpyHtoD", [&](State& s) {
     if (!is_allocated(s, to, bytes)) return kInvalidValue;
+    s.perform_all();
     std::memcpy(reinterpret_cast<void*>(to), from, bytes);
     return cuda::kSuccess;
   });
@@ -160,6 +230,7 @@ Result memcpy_to_device(cuda::DevicePointer to, const void* from, std::size_t by
 Result memcpy_to_host(void* to, cuda::DevicePointer from, std::size_t bytes) {
   return enter_outside_capture("cuMemcpyDtoH", [&](State& s) {
     if (!is_allocated(s, from, bytes)) return kInvalidValue;
+    s.perform_all();
     std::memcpy(to, reinterpret_cast<const void*>(from), bytes);
     return cuda::kSuccess;
   });
@@ -173,8 +244,7 @@ Result memcpy_to_device_async(cuda::DevicePointer to, const void* from, std::siz
       captured->graph.copies.push_back({.copy = copy, .from = from});
       return cuda::kSuccess;
     }
-    std::memcpy(reinterpret_cast<void*>(to), from, bytes);
-    s.async_copies.push_back(copy);
+    s.enqueue(copy, from);
     return cuda::kSuccess;
   });
 }
@@ -271,15 +341,20 @@ Result launch_kernel(const cuda::LaunchConfig* config, Function* function, void*
     }
     function->is_loaded = true;
     const auto* bytes = static_cast<const std::byte*>(parameters[0]);
-    auto& launches = captured != nullptr ? captured->graph.launches : s.launches;
-    launches.push_back({.grid = {config->grid_x, config->grid_y, config->grid_z},
-                        .block = {config->block_x, config->block_y, config->block_z},
-                        .shared_bytes = config->shared_bytes,
-                        .stream = config->stream,
-                        .num_attributes = config->num_attributes,
-                        .context = current_context(),
-                        .kernel_name = function->library->kernel_name,
-                        .parameters = {bytes, bytes + parameter_bytes(s, *function->library)}});
+    Launch launch{.grid = {config->grid_x, config->grid_y, config->grid_z},
+                  .block = {config->block_x, config->block_y, config->block_z},
+                  .shared_bytes = config->shared_bytes,
+                  .stream = config->stream,
+                  .num_attributes = config->num_attributes,
+                  .context = current_context(),
+                  .kernel_name = function->library->kernel_name,
+                  .parameters = {bytes, bytes + parameter_bytes(s, *function->library)},
+                  .watched = {}};
+    if (captured != nullptr) {
+      captured->graph.launches.push_back(std::move(launch));
+    } else {
+      s.enqueue(std::move(launch));
+    }
     return cuda::kSuccess;
   });
 }
@@ -303,6 +378,14 @@ const std::vector<Entry>& resolved_entries() {
       entry("cuCtxPopCurrent", ctx_pop),
       entry("cuCtxSynchronize", ctx_synchronize),
       entry("cuStreamSynchronize", stream_synchronize),
+      entry("cuStreamIsCapturing", stream_is_capturing),
+      entry("cuEventCreate", event_create),
+      entry("cuEventDestroy", event_destroy),
+      entry("cuEventRecord", event_record),
+      entry("cuEventQuery", event_query),
+      entry("cuEventSynchronize", event_synchronize),
+      entry("cuMemHostAlloc", mem_host_alloc),
+      entry("cuMemFreeHost", mem_free_host),
       entry("cuMemAlloc", mem_alloc),
       entry("cuMemFree", mem_free),
       entry("cuMemcpyHtoD", memcpy_to_device),

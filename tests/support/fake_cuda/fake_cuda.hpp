@@ -1,6 +1,6 @@
-// A stand-in for libcuda.so.1, for tests: device memory is host memory, kernels are recorded and not run, and every
-// entry can be made to fail. Built as a shared object of that very name; a test program links it, so that dlopen of
-// libcuda.so.1 finds it loaded already. Thread safe.
+// A stand-in for libcuda.so.1, for tests: device memory is host memory, kernels are recorded and not run, asynchronous
+// copies are made when somebody waits for them, and every entry can be made to fail. Built as a shared object of that
+// very name; a test program links it, so that dlopen of libcuda.so.1 finds it loaded already. Thread safe.
 //
 // It is as strict as the driver where librt could err unseen: code is loaded lazily and not during a capture, kernels'
 // attributes belong to a device, a forked child gets CUDA_ERROR_NOT_INITIALIZED, and after shut_down() nothing works.
@@ -68,7 +68,10 @@ struct Launch {
   const void* context;  ///< current on the launching thread
   std::string kernel_name;
   std::vector<std::byte> parameters;
+  std::vector<std::byte> watched;  ///< the bytes that watch() names, as the launch would find them
 };
+/// Device memory that launches are to look at when they are performed.
+FAKE_CUDA_API void watch(std::uint64_t device_address, std::size_t bytes);
 /// In the order of execution: a captured launch counts when its graph is launched.
 FAKE_CUDA_API std::vector<Launch> launches();
 
@@ -91,6 +94,8 @@ FAKE_CUDA_API std::vector<Copy> async_copies();
 /// Objects that are alive.
 struct Outstanding {
   int allocations = 0;
+  int pinned = 0;
+  int events = 0;
   int libraries = 0;
   int contexts = 0;       ///< retained and not released
   int context_depth = 0;  ///< pushed on the calling thread and not popped

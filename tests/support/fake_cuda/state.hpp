@@ -68,6 +68,17 @@ struct Graph {
   std::vector<Launch> launches;
 };
 
+/// What a stream has been given and has not done yet.
+struct Pending {
+  const void* from = nullptr;  // null: a launch
+  Copy copy{};
+  std::size_t launch = 0;  // its place among the launches
+};
+
+struct Event {
+  std::size_t after = 0;  // how much of all that was ever enqueued
+};
+
 struct Stream {
   bool is_capturing = false;
   bool is_invalidated = false;
@@ -83,6 +94,12 @@ struct State {
   std::map<std::string, std::size_t, std::less<>> counts;
   std::vector<Launch> launches;
   std::vector<Copy> async_copies;
+  std::deque<Pending> pending;
+  std::size_t performed = 0;
+  std::uint64_t watched = 0;
+  std::size_t watched_bytes = 0;
+  std::set<Event*> events;
+  std::map<void*, std::unique_ptr<std::byte[]>> pinned;
   std::deque<Library> libraries;  // handles point at the elements
   std::map<std::uint64_t, Allocation> allocations;
   std::set<const Library*> live_libraries;
@@ -94,6 +111,11 @@ struct State {
   std::atomic<int> calls_after_fork{0};
 
   bool is_capturing() const;
+  void enqueue(const Copy& copy, const void* from);
+  void enqueue(Launch launch);
+  /// Work is done when somebody waits for it, and no sooner.
+  void perform(std::size_t until);
+  void perform_all() { perform(performed + pending.size()); }
   bool is_live(const Library* library) const { return live_libraries.contains(library); }
 };
 

@@ -87,13 +87,13 @@ TEST_CASE("What was moved from says so", "[boundary]") {
   Runtime rt(virtual_options(dir));
   Kernel kernel = rt.get(kSpec);
   const std::vector<std::int32_t> indptr{0, 1}, last{1};
-  Plan plan = kernel.plan(indptr, last);
+  Plan plan = kernel.plan({indptr, last});
   const Kernel other_kernel = std::move(kernel);
   const Plan other_plan = std::move(plan);
   // NOLINTBEGIN(bugprone-use-after-move): that is what is tested
   CHECK(thrown_by([&] { (void)kernel.spec(); })->what == "this Kernel was moved from");
   CHECK(thrown_by([&] { (void)kernel.artifact(); })->code == ErrorCode::invalid_argument);
-  CHECK(thrown_by([&] { kernel.plan(indptr, last); })->code == ErrorCode::invalid_argument);
+  CHECK(thrown_by([&] { kernel.plan({indptr, last}); })->code == ErrorCode::invalid_argument);
   CHECK(thrown_by([&] { kernel.launch(other_plan, GqaDecodeArgs{}); })->code == ErrorCode::invalid_argument);
   CHECK(plan.batch() + plan.num_work_items() + plan.split_pages() + plan.num_split_requests() == 0);
   CHECK(plan.workspace_bytes() == 0);

@@ -164,7 +164,7 @@ TEST_CASE("launch checks its arguments by name") {
   const Buffer q_buffer = rt.upload(std::span(q)), page_buffer = rt.upload(std::span(pages));
   const Buffer ip = rt.upload(std::span(indptr)), ix = rt.upload(std::span(indices)), lp = rt.upload(std::span(last));
   const Buffer out = rt.allocate(q.size() * 2), lse = rt.allocate(8);
-  const Plan plan = kernel.plan(indptr, last);
+  const Plan plan = kernel.plan({indptr, last});
   const Buffer workspace = rt.allocate(plan.workspace_bytes());
   const GqaDecodeArgs good{.q = q_buffer.data(),
                            .k_pages = {page_buffer.data(), 1},

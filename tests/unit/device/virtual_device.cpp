@@ -179,7 +179,9 @@ TEST_CASE("copies are held to their buffer", "[virtual]") {
   const Address address = device->allocate(8);
   const std::array<std::byte, 4> sent = {std::byte{1}, std::byte{2}, std::byte{3}, std::byte{4}};
   device->upload(address, sent);
-  device->upload_async(address + 4, sent, nullptr);
+  const auto pinned = device->allocate_pinned(4);
+  std::ranges::copy(sent, pinned->bytes().begin());
+  pinned->upload_async(address + 4, 4, nullptr);
   std::array<std::byte, 8> received{};
   device->download(received, address);
   CHECK(std::memcmp(received.data(), sent.data(), 4) == 0);

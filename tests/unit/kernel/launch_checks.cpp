@@ -66,7 +66,7 @@ struct Stand {
   }()};
   Kernel kernel = rt.get(MlaDecodeSpec{.num_heads = 2, .page_size = 4});
   std::vector<std::int32_t> indptr{0, 2, 3}, last{3, 4};
-  Plan plan = kernel.plan(indptr, last);
+  Plan plan = kernel.plan({indptr, last});
   Buffer q = rt.upload(std::vector<std::uint16_t>(2 * 2 * 512, 0x3c00)),
          qp = rt.upload(std::vector<std::uint16_t>(256)), ckv = rt.upload(std::vector<std::uint16_t>(3 * 4 * 512)),
          kpe = rt.upload(std::vector<std::uint16_t>(3 * 4 * 64)), ip = rt.upload(indptr),
@@ -115,7 +115,9 @@ TEST_CASE("launch checks MLA's arguments too, and how arguments fit together", "
         std::string::npos);
   CHECK(stand.complaint([](MlaDecodeArgs& args) { args.lse = static_cast<float*>(args.out); }).find(apart) !=
         std::string::npos);
-  CHECK(stand.complaint([](MlaDecodeArgs& args) { args.workspace = {const_cast<void*>(args.ckv_pages.data), 1 << 20}; })
+  CHECK(stand.complaint([](MlaDecodeArgs& args) {
+               args.workspace = {const_cast<void*>(args.ckv_pages.data), 1 << 20};
+             })
             .find("workspace at ") == 0);
 }
 

@@ -21,7 +21,7 @@ long long total_items(const std::vector<int>& pages, int split_pages) {
 }
 
 SplitQuestion question(int max_pages, int page_size, int blocks_per_item, int resident_blocks) {
-  return {max_pages, page_size, blocks_per_item, resident_blocks, gqa_costs()};
+  return {max_pages, page_size, blocks_per_item, resident_blocks, 1LL << 40, gqa_costs()};
 }
 
 int choose_for_equal_requests(int batch, const SplitQuestion& asked) {

@@ -34,6 +34,9 @@ TEST_CASE("every entry that fails is named in the error, and nothing is leaked",
       FailingEntry{"cuFuncLoad", ErrorCode::driver}, FailingEntry{"cuKernelGetParamInfo", ErrorCode::driver},
       FailingEntry{"cuMemAlloc", ErrorCode::driver}, FailingEntry{"cuMemcpyHtoD", ErrorCode::driver},
       FailingEntry{"cuStreamSynchronize", ErrorCode::driver}, FailingEntry{"cuMemcpyHtoDAsync", ErrorCode::driver},
+      FailingEntry{"cuStreamIsCapturing", ErrorCode::driver}, FailingEntry{"cuEventCreate", ErrorCode::driver},
+      FailingEntry{"cuEventRecord", ErrorCode::driver}, FailingEntry{"cuEventQuery", ErrorCode::driver},
+      FailingEntry{"cuEventSynchronize", ErrorCode::driver}, FailingEntry{"cuMemHostAlloc", ErrorCode::driver},
       FailingEntry{"cuLaunchKernelEx", ErrorCode::driver}, FailingEntry{"cuCtxSynchronize", ErrorCode::driver},
       FailingEntry{"cuMemcpyDtoH", ErrorCode::driver});
   INFO(entry.name);
@@ -47,7 +50,8 @@ TEST_CASE("every entry that fails is named in the error, and nothing is leaked",
 }
 
 TEST_CASE("entries that give something back may fail without harm", "[cuda]") {
-  const std::string entry = GENERATE("cuMemFree", "cuLibraryUnload", "cuDevicePrimaryCtxRelease", "cuCtxPopCurrent");
+  const std::string entry = GENERATE("cuMemFree", "cuLibraryUnload", "cuDevicePrimaryCtxRelease", "cuCtxPopCurrent",
+                                     "cuEventDestroy", "cuMemFreeHost");
   fake_cuda::reset();
   fake_cuda::fail(entry, cuda::kDeinitialized);
   CHECK_NOTHROW(use_everything());

@@ -46,7 +46,10 @@ inline void use_everything() {
   const Release buffer{device.get(), device->allocate(256)};
   std::array<std::byte, 32> bytes{};
   device->upload(buffer.address, bytes);
-  device->upload_async(buffer.address, bytes, nullptr);
+  const auto pinned = device->allocate_pinned(bytes.size());
+  pinned->upload_async(buffer.address, bytes.size(), nullptr);
+  (void)pinned->is_busy();
+  pinned->wait();
   kernel->launch({.x = 2}, kParameters, nullptr);
   device->synchronize();
   device->download(bytes, buffer.address);
@@ -68,6 +71,8 @@ inline std::string message_of(ErrorCode code, const std::function<void()>& work)
 inline void require_nothing_outstanding() {
   const fake_cuda::Outstanding outstanding = fake_cuda::outstanding();
   CHECK(outstanding.allocations == 0);
+  CHECK(outstanding.pinned == 0);
+  CHECK(outstanding.events == 0);
   CHECK(outstanding.libraries == 0);
   CHECK(outstanding.contexts == 0);
   CHECK(outstanding.context_depth == 0);

@@ -46,10 +46,19 @@ TEST_CASE("everything works in order and gives back what it took", "[cuda]") {
                                                     "cuMemAlloc",
                                                     "cuMemcpyHtoD",
                                                     "cuStreamSynchronize",
+                                                    "cuEventCreate",
+                                                    "cuMemHostAlloc",
+                                                    "cuStreamIsCapturing",
                                                     "cuMemcpyHtoDAsync",
+                                                    "cuEventRecord",
+                                                    "cuEventQuery",
+                                                    "cuEventSynchronize",
                                                     "cuLaunchKernelEx",
                                                     "cuCtxSynchronize",
                                                     "cuMemcpyDtoH",
+                                                    "cuEventSynchronize",
+                                                    "cuEventDestroy",
+                                                    "cuMemFreeHost",
                                                     "cuMemFree",
                                                     "cuLibraryUnload",
                                                     "cuDevicePrimaryCtxRelease"}));
@@ -104,7 +113,10 @@ TEST_CASE("the caller's own context is current again after every call", "[cuda]"
   const Address address = device->allocate(64);
   std::array<std::byte, 64> bytes{};
   device->upload(address, bytes);
-  device->upload_async(address, bytes, nullptr);
+  const auto pinned = device->allocate_pinned(bytes.size());
+  pinned->upload_async(address, bytes.size(), nullptr);
+  (void)pinned->is_busy();
+  pinned->wait();
   kernel->launch({}, kParameters, nullptr);
   device->synchronize();
   device->download(bytes, address);
@@ -139,11 +151,15 @@ TEST_CASE("bytes travel to the device and back", "[cuda]") {
   const Address address = device->allocate(8);
   const std::array<std::byte, 4> sent = {std::byte{9}, std::byte{8}, std::byte{7}, std::byte{6}};
   device->upload(address + 4, sent);
-  device->upload_async(address, sent, stream_number(0x77));
+  const auto pinned = device->allocate_pinned(16);
+  std::ranges::copy(sent, pinned->bytes().begin());
+  pinned->upload_async(address, sent.size(), stream_number(0x77));
+  CHECK(pinned->is_busy());
   std::array<std::byte, 8> received{};
   device->download(received, address);
   CHECK(received == std::array{std::byte{9}, std::byte{8}, std::byte{7}, std::byte{6}, std::byte{9}, std::byte{8},
                                std::byte{7}, std::byte{6}});
+  CHECK_FALSE(pinned->is_busy());
   REQUIRE(fake_cuda::async_copies().size() == 1);
   CHECK(fake_cuda::async_copies().front().stream == stream_number(0x77));
   CHECK(fake_cuda::async_copies().front().device_address == address);
@@ -156,7 +172,6 @@ TEST_CASE("nothing to copy, nothing to free: no driver call", "[cuda]") {
   const auto device = open_cuda_device(0);
   const std::size_t before = fake_cuda::calls().size();
   device->upload(0, {});
-  device->upload_async(0, {}, nullptr);
   device->download({}, 0);
   device->release(0);
   CHECK(fake_cuda::calls().size() == before);
