@@ -39,7 +39,7 @@ void TaintInstrument::start_cta(Cta& cta) {
   for (WarpShadow& shadow : shadows_) shadow.clear();
   shared_.assign(cta.shared.size(), options_.uninitialised);
   for (std::size_t i = 0; i < local_.size(); ++i) local_[i].assign(cta.warps[i].local.size(), options_.uninitialised);
-  copy_labels_.clear();
+  copy_places_.assign(cta.shared.size() / kSmallestCopy + 1, {});
   barrier_labels_.fill(0);
   for (auto& waiting : barrier_waiting_) waiting.clear();
   guarded_ = nullptr;
@@ -163,9 +163,10 @@ void TaintInstrument::copy_arrived(Warp&, const PendingCopy& copy) {
   else if (labelled != 0)
     std::memcpy(to, from, labelled);
   if (labelled < copy.bytes) std::memset(to + labelled, 0, copy.bytes - labelled);
-  if (copy_labels_.empty()) return;
-  if (const auto found = copy_labels_.find(copy.destination); found != copy_labels_.end())
-    for (unsigned i = 0; i < copy.bytes; ++i) to[i] |= found->second;
+  CopyPlace& place = copy_places_[copy.destination / kSmallestCopy];
+  if (place.labels != 0)
+    for (unsigned i = 0; i < copy.bytes; ++i) to[i] |= place.labels;
+  if (--place.under_way == 0) place.labels = 0;
 }
 
 }  // namespace librt::ptx

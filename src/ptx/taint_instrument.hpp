@@ -126,8 +126,15 @@ class TaintInstrument final : public CopyObserver {
   std::vector<WarpShadow> shadows_;
   std::vector<Labels> shared_;
   std::vector<std::vector<Labels>> local_;
-  std::size_t last_source_ = 0;                  ///< where labels_of looks first
-  std::map<std::uint32_t, Labels> copy_labels_;  ///< of addresses and sizes of copies, by destination
+  std::size_t last_source_ = 0;  ///< where labels_of looks first
+  /// Of addresses and sizes of copies under way, by destination: one that is overtaken by another to the same place
+  /// gets the labels of both.
+  struct CopyPlace {
+    std::uint32_t under_way = 0;
+    Labels labels = 0;
+  };
+  static constexpr std::uint32_t kSmallestCopy = 4;  // bytes; a copy's destination is a multiple of its size
+  std::vector<CopyPlace> copy_places_;
   std::array<Labels, 16> barrier_labels_{};
   std::array<std::vector<Waiting>, 16> barrier_waiting_;
   const Instruction* guarded_ = nullptr;  ///< the instruction to come, if its guard has labels

@@ -136,20 +136,21 @@ void TaintInstrument::copy(Warp& warp, const Instruction& in, std::uint32_t mask
   const WarpShadow& registers = shadow(warp);
   const bool any = registers.labelled(in.d) || registers.labelled(in.a) || (in.c != 0 && registers.labelled(in.c)) ||
                    (in.e != 0 && registers.labelled(in.e)) || guarded_ == &in;
-  if (!any) return;
   for (unsigned lane = 0; lane < kLanes; ++lane) {
     if (!in_mask(mask, lane)) continue;
+    std::uint64_t to = 0;
+    std::memcpy(&to, warp.registers + in.d + lane * destination.bytes, destination.bytes);
+    to += static_cast<std::uint64_t>(std::int64_t{in.displacement}) - kSharedBase;
+    if (to / kSmallestCopy >= copy_places_.size()) continue;  // the handler refuses it
+    CopyPlace& place = copy_places_[to / kSmallestCopy];
+    ++place.under_way;
+    if (!any) continue;
     Labels extra = static_cast<Labels>(registers.any(destination, lane) | registers.any(source, lane));
     if ((extra & options_.watched) != 0) find(warp, in, lane, Dependence::address, extra);
     if (in.c != 0) extra |= registers.any(size, lane);
     if (in.e != 0) extra |= registers.any(ignored, lane);
     if (guarded_ == &in) extra |= guard_labels_[lane];
-    if (extra == 0) continue;
-    std::uint64_t to = 0;
-    std::memcpy(&to, warp.registers + in.d + lane * destination.bytes, destination.bytes);
-    to += static_cast<std::uint64_t>(std::int64_t{in.displacement}) - kSharedBase;
-    // Stays for the rest of the CTA: a copy that is overtaken by another one to the same place keeps its labels.
-    copy_labels_[static_cast<std::uint32_t>(to)] |= extra;
+    place.labels |= extra;
   }
 }
 

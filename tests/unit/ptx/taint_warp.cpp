@@ -167,6 +167,17 @@ TEST_CASE("Copies bring labels when they land, and zeros clean", "[taint]") {
   CHECK(labels_after({copy(", %i1"), "dr", "d"}, {source, {{0}, {2}}}) == 0x0202020202020202);
 }
 
+TEST_CASE("The label of a copy's size ends with the copy, unless another one to the same place is under way",
+          "[taint]") {
+  const auto two_copies = [](const std::string& between) {
+    const std::string copy = "cp.async.ca.shared.global [%r11], [%row_in], 8, ";
+    return kShared + copy + "%i1;\n" + between + copy + "0;\ncp.async.wait_all;\nld.shared.u64 %o0, [%r11];";
+  };
+  const Tainted source{{1}, {0}}, size{{0}, {2}};
+  CHECK(labels_after({two_copies("cp.async.wait_all;\n"), "dr", "d"}, {source, size}) == 0);
+  CHECK(labels_after({two_copies(""), "dr", "d"}, {source, size}) == 0x0202020202020202);
+}
+
 TEST_CASE("Atomics unite, exchanges replace", "[taint]") {
   const std::string store = kShared + "st.shared.u32 [%r11], %i0;\n";
   const std::string load = "\nld.shared.u32 %o1, [%r11];";
