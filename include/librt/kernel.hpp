@@ -128,6 +128,9 @@ class LIBRT_API Kernel {
     launch(plan, args.bindings(), stream);
   }
 
+  /// Of a kernel that takes no plan (append_kv): as above.
+  void launch(std::span<const Binding> bindings, CUstream_st* stream = nullptr) const;
+
   explicit Kernel(std::shared_ptr<const detail::KernelImpl> impl) noexcept;
 
  private:

@@ -11,7 +11,9 @@
 #include <librt/spec.hpp>
 #include <librt/types.hpp>
 
+#include <array>
 #include <cstddef>
+#include <cstdint>
 #include <new>
 #include <optional>
 #include <span>
@@ -40,11 +42,17 @@ struct Field {
   std::string_view aliases{};
 };
 
-enum class Access { read, write };
+enum class Access {
+  read,
+  write,   ///< all of it
+  update,  ///< some of it: what is not written keeps its value
+};
 enum class Form {
   dense,      ///< a tensor without gaps
+  rows,       ///< a RowTensor: [rows, heads, elements], or [rows, elements] of one head
   paged,      ///< a PagedTensor; its shape is written in the order NHD
   scalar,     ///< a float by value; finite
+  count,      ///< a Count, which shapes may name as an extent; where one is 0, a launch has nothing to do
   workspace,  ///< the plan's tables and partial results
 };
 enum class Meaning {
@@ -61,11 +69,14 @@ struct Operand {
   Form form = Form::dense;
   Meaning meaning = Meaning::none;
   std::string_view element{};  ///< of a tensor: "f32", "i32", or a field that has a DType
-  /// Extents of a tensor, outermost first: "batch", "batch + 1", "num_pages", or a field. Paged: the pages, page_size,
-  /// the heads unless there is one only, the elements of a row. Empty: not known to the host.
+  /// Extents of a tensor, outermost first: "num_pages", a field, a count or a count "+ 1"; "batch" is a count of every
+  /// kernel that takes a plan. Paged: the pages, page_size, the heads unless there is one only, the elements of a row.
+  /// Empty: not known to the host.
   std::span<const std::string_view> shape{};
   bool optional = false;  ///< may be null
   bool nonzero = false;   ///< of a scalar
+  /// What engines call it in files, with blanks between the names.
+  std::string_view aliases{};
 };
 
 /// One program of a kernel: a spec for an architecture.
@@ -125,7 +136,13 @@ class LaunchArguments {
     const PagedTensor* const tensor = pages_.at(operand);
     return tensor == nullptr ? kNone : *tensor;
   }
+  const RowTensor& rows(std::size_t operand) const {  ///< strides are set
+    static constexpr RowTensor kNone{};
+    const RowTensor* const tensor = rows_.at(operand);
+    return tensor == nullptr ? kNone : *tensor;
+  }
   float scalar(std::size_t operand) const { return scalars_.at(operand); }
+  std::int64_t count(std::size_t operand) const { return counts_.at(operand); }
 
   /// The bytes that the kernel takes by value: its Traits::Params. To be asked for once, and filled.
   template <class Params>
@@ -145,7 +162,9 @@ class LaunchArguments {
   unsigned grid_y() const noexcept { return grid_y_; }
   void bind(std::size_t operand, void* data) { data_.at(operand) = data; }
   void bind(std::size_t operand, const PagedTensor* pages) { pages_.at(operand) = pages; }
+  void bind(std::size_t operand, const RowTensor* rows) { rows_.at(operand) = rows; }
   void bind(std::size_t operand, float scalar) { scalars_.at(operand) = scalar; }
+  void bind(std::size_t operand, Count count) { counts_.at(operand) = count.value; }
 
  private:
   const Spec& spec_;
@@ -154,10 +173,23 @@ class LaunchArguments {
   LaunchPlan plan_;
   std::array<void*, kMostOperands> data_{};
   std::array<const PagedTensor*, kMostOperands> pages_{};
+  std::array<const RowTensor*, kMostOperands> rows_{};
   std::array<float, kMostOperands> scalars_{};
+  std::array<std::int64_t, kMostOperands> counts_{};
   unsigned grid_x_ = 0, grid_y_ = 0;
   std::size_t params_bytes_ = 0;
   alignas(64) std::array<std::byte, kMostParamsBytes> params_;  // not initialised: a launch has no time for it
+};
+
+/// What a launch is given, where the host can read it: on the virtual device, and in a file.
+class HostArguments {
+ public:
+  virtual ~HostArguments() = default;
+  virtual const Spec& spec() const = 0;
+  virtual std::int64_t count(std::size_t operand) const = 0;
+  virtual std::int64_t num_pages() const = 0;
+  /// `elements` of an operand of i32, from `first` on. Throws Error if there are not so many.
+  virtual std::vector<std::int32_t> integers(std::size_t operand, std::int64_t first, std::int64_t elements) const = 0;
 };
 
 /// A file that NVRTC is handed, under the name by which it is included.
@@ -174,12 +206,12 @@ struct KernelDescription {
   std::span<const Field> fields{};      ///< in the order in which specs are printed
   std::span<const Operand> operands{};  ///< in the order in which they are best bound
   int oldest_sm = 80;                   ///< 80: needs sm_80 and up
-  /// It takes no plan, and only another kernel launches it: its name is not among those offered.
+  /// Only another kernel launches it: its name is not among those offered.
   bool internal = false;
   /// What the ranges of the fields cannot say. The ranges hold when it is called. May be null.
   void (*validate)(const Spec&) = nullptr;
   KernelVariant (*specialize)(const Spec&, const Arch&) = nullptr;
-  /// Needed unless it is internal.
+  /// Null: it takes no plan, and is launched by Kernel::launch(bindings).
   SplitShape (*split)(const Spec&, const Arch&) = nullptr;
   /// The spec of the internal kernel that joins the parts of requests that were split: merge_states, for parts as it
   /// reads them (kernels/merge_states/README.md). Its operands are bound to those of the same names here, which must be
@@ -188,6 +220,9 @@ struct KernelDescription {
   /// Turns the arguments into the kernel's parameters and sets the grid. Called in every launch: it must not allocate,
   /// lock or wait.
   void (*fill)(LaunchArguments&) = nullptr;
+  /// Refuses what the integers of a launch must not say, by Error(invalid_argument). Called where the host can read
+  /// them; elsewhere the kernel has to leave alone what it cannot do. May be null; only for kernels that take no plan.
+  void (*inspect)(const HostArguments&) = nullptr;
   /// For sample batches: sm_scale is 1/sqrt of it; 0 = of the elements of the first query row.
   int scaled_dim = 0;
   /// A spec of the same program for at most so many KV heads, for proofs: fewer do as well. Null: as it is.

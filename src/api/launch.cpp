@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <memory>
 #include <span>
+#include <vector>
 
 #include "kernels/work.h"
 #include "src/api/boundary.hpp"
@@ -63,7 +64,7 @@ void launch(const detail::KernelImpl& kernel, const detail::PlanImpl& plan, std:
   api::require_plan_of(kernel, plan);
   const detail::PlanFrame& frame = plan.frame;
   kernel::Arguments arguments(kernel.spec, bindings);
-  if (frame.limits.max_items == 0) return;
+  if (frame.limits.max_items == 0 || !arguments.has_work()) return;
   const bool may_own_pages = frame.limits.max_pages > 0;
   arguments.check({.batch = plan.batch, .owns_pages = may_own_pages, .workspace_bytes = frame.layout.total_bytes});
   if (kernel.device->properties().is_virtual && may_own_pages && arguments.pages() != nullptr) {
@@ -84,7 +85,57 @@ void launch(const detail::KernelImpl& kernel, const detail::PlanImpl& plan, std:
   if (frame.max_merges > 0) launch_merge(kernel, plan.batch, arguments, launch_plan, stream);
 }
 
+/// The arguments of a launch on a device whose memory the host can read.
+class DeviceArguments final : public HostArguments {
+ public:
+  DeviceArguments(const detail::KernelImpl& kernel, const kernel::Arguments& arguments)
+      : kernel_(kernel), arguments_(arguments) {}
+
+  const Spec& spec() const override { return kernel_.spec; }
+  std::int64_t count(std::size_t operand) const override { return arguments_.count(operand); }
+  std::int64_t num_pages() const override { return arguments_.pages() == nullptr ? 0 : arguments_.pages()->num_pages; }
+  std::vector<std::int32_t> integers(std::size_t operand, std::int64_t first, std::int64_t elements) const override {
+    std::vector<std::int32_t> values(static_cast<std::size_t>(elements));
+    const auto* const from = static_cast<const std::int32_t*>(arguments_.data(operand)) + first;
+    kernel_.device->download(std::as_writable_bytes(std::span(values)), reinterpret_cast<std::uintptr_t>(from));
+    return values;
+  }
+
+ private:
+  const detail::KernelImpl& kernel_;
+  const kernel::Arguments& arguments_;
+};
+
+/// What cannot be read is left to the kernel, whose report says where.
+void inspect(const detail::KernelImpl& kernel, const kernel::Arguments& arguments) {
+  const auto inspect = description(*kernel.spec.kind()).inspect;
+  if (inspect == nullptr || !kernel.device->properties().is_virtual) return;
+  try {
+    inspect(DeviceArguments(kernel, arguments));
+  } catch (const Error& error) {
+    if (error.code() == ErrorCode::invalid_argument) throw;
+  }
+}
+
+void launch(const detail::KernelImpl& kernel, std::span<const Binding> bindings, CUstream_st* stream) {
+  if (kernel.spec.kind()->takes_plan()) {
+    throw Error(ErrorCode::invalid_argument, fmt::format("{} takes a plan: launch(plan, ...)", kernel.spec.kernel()));
+  }
+  kernel::Arguments arguments(kernel.spec, bindings);
+  if (!arguments.has_work()) return;
+  arguments.check({.owns_pages = true});
+  inspect(kernel, arguments);
+  LaunchArguments launch(kernel.spec, kernel.artifact->arch, 0, {});
+  arguments.bind(launch);
+  enqueue(kernel.spec, *kernel.decode, launch, stream);
+}
+
 }  // namespace
+
+void Kernel::launch(std::span<const Binding> bindings, CUstream_st* stream) const {
+  const detail::KernelImpl& kernel = impl();
+  api::at_boundary([&] { librt::launch(kernel, bindings, stream); });
+}
 
 void Kernel::launch(const Plan& plan, std::span<const Binding> bindings, CUstream_st* stream) const {
   const detail::KernelImpl& kernel = impl();

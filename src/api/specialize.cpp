@@ -63,9 +63,10 @@ bool is_alike(const Spec& a, std::size_t of_a, const Spec& b, std::size_t of_b) 
     return false;
   }
   for (std::size_t i = 0; i < first.shape.size(); ++i) {
-    if (a.kind()->resolved(of_a).extents[i].value(a, 1, 1) != b.kind()->resolved(of_b).extents[i].value(b, 1, 1)) {
-      return false;
-    }
+    constexpr KernelKind::Sizes kAny{.batch = 1, .num_pages = 1};
+    const auto &one = a.kind()->resolved(of_a).extents[i], &other = b.kind()->resolved(of_b).extents[i];
+    const bool is_counted = one.of == KernelKind::Extent::Of::count || other.of == KernelKind::Extent::Of::count;
+    if (is_counted || one.value(a, kAny) != other.value(b, kAny)) return false;
   }
   return true;
 }

@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 
 #include <cmath>
+#include <limits>
 #include <string>
 #include <vector>
 
@@ -24,8 +25,12 @@ Binding::Kind kind_of(const Operand& operand) {
   switch (operand.form) {
     case Form::paged:
       return Binding::Kind::pages;
+    case Form::rows:
+      return Binding::Kind::rows;
     case Form::scalar:
       return Binding::Kind::number;
+    case Form::count:
+      return Binding::Kind::count;
     case Form::workspace:
       return Binding::Kind::workspace;
     case Form::dense:
@@ -38,10 +43,14 @@ std::string_view in_words(Binding::Kind kind) {
   switch (kind) {
     case Binding::Kind::pointer:
       return "a pointer";
+    case Binding::Kind::rows:
+      return "a RowTensor";
     case Binding::Kind::pages:
       return "a PagedTensor";
     case Binding::Kind::number:
       return "a number";
+    case Binding::Kind::count:
+      return "a Count";
     case Binding::Kind::workspace:
       return "a Workspace";
   }
@@ -79,6 +88,19 @@ Arguments::Arguments(const Spec& spec, std::span<const Binding> bindings)
   }
 }
 
+bool Arguments::has_work() {
+  bool all = true;
+  for (std::size_t i = 0; i < operands_.size(); ++i) {
+    if (operands_[i].form != Form::count) continue;
+    counts_[i] = bound_[i]->count.value;
+    if (counts_[i] < 0 || counts_[i] > std::numeric_limits<std::int32_t>::max() - 1) {
+      refuse(fmt::format("{} is {}; allowed: 0..2147483646", operands_[i].name, counts_[i]));
+    }
+    all = all && counts_[i] > 0;
+  }
+  return all;
+}
+
 void Arguments::check(const LaunchFacts& facts) {
   for (std::size_t i = 0; i < operands_.size(); ++i) check_one(i, facts);
   for (std::size_t i = 1; i < num_paged_; ++i) {
@@ -101,6 +123,10 @@ void Arguments::check_one(std::size_t i, const LaunchFacts& facts) {
                            operand.nonzero ? " and not 0" : ""));
       }
       return;
+    case Form::count:
+      return;
+    case Form::rows:
+      return check_rows_of(i, facts);
     case Form::dense:
       if (operand.meaning == Meaning::kv_indices && !facts.owns_pages) return;
       const std::uintptr_t alignment = kind_.resolved(i).dtype_field ? kTensorAlignment : alignof(std::int32_t);
@@ -112,28 +138,47 @@ void Arguments::check_one(std::size_t i, const LaunchFacts& facts) {
 void Arguments::check_paged(std::size_t i, const LaunchFacts& facts) {
   const Operand& operand = operands_[i];
   const auto& extents = kind_.resolved(i).extents;
-  const auto extent = [&](std::size_t n) { return static_cast<int>(extents[n].value(spec_, facts.batch, 0)); };
+  const auto extent = [&](std::size_t n) { return static_cast<int>(extents[n].value(spec_, sizes(facts))); };
   const std::size_t last = operand.shape.size() - 1;
-  const PagedArgument argument{operand.name, bound_[i]->pages, extent(1), last == 3 ? extent(2) : 1, extent(last)};
+  const PagedArgument argument{operand.name, bound_[i]->pages,  extent(1), last == 3 ? extent(2) : 1,
+                               extent(last), stride_multiple(i)};
   const Strides strides = check_pages(argument, facts.owns_pages);
   PagedTensor& tensor = paged_.at(num_paged_);
   tensor = bound_[i]->pages;
   tensor.page_stride = strides.page;
   tensor.token_stride = strides.token;
   tensor.head_stride = strides.head;
-  paged_place_[i] = num_paged_;
+  place_[i] = num_paged_;
   paged_operand_.at(num_paged_++) = i;
 }
 
-/// Of an operand whose size the host does not know, the first byte.
+void Arguments::check_rows_of(std::size_t i, const LaunchFacts& facts) {
+  const Operand& operand = operands_[i];
+  const auto extent = [&](std::size_t n) {
+    return static_cast<int>(kind_.resolved(i).extents[n].value(spec_, sizes(facts)));
+  };
+  const std::size_t last = operand.shape.size() - 1;
+  rows_.at(num_rows_) =
+      check_rows(operand.name, bound_[i]->rows, last == 2 ? extent(1) : 1, extent(last), stride_multiple(i));
+  place_[i] = num_rows_++;
+}
+
+KernelKind::Sizes Arguments::sizes(const LaunchFacts& facts) const {
+  return {facts.batch, num_paged_ == 0 ? 0 : paged_[0].num_pages, counts_.data()};
+}
+
+std::int64_t Arguments::stride_multiple(std::size_t operand) const {
+  return static_cast<std::int64_t>(kTensorAlignment / kind_.element_bytes(operand, spec_));
+}
+
+/// Of an operand whose size the host does not know, and of one with strides, the first byte.
 std::size_t Arguments::bytes_of(std::size_t i, const LaunchFacts& facts) const {
   const Operand& operand = operands_[i];
   if (operand.form == Form::workspace) return facts.workspace_bytes;
   if (operand.form != Form::dense || operand.shape.empty()) return 1;
   std::size_t bytes = kind_.element_bytes(i, spec_);
   for (std::size_t n = 0; n < operand.shape.size(); ++n) {
-    const std::int64_t num_pages = num_paged_ == 0 ? 0 : paged_[0].num_pages;
-    bytes *= static_cast<std::size_t>(kind_.resolved(i).extents[n].value(spec_, facts.batch, num_pages));
+    bytes *= static_cast<std::size_t>(kind_.resolved(i).extents[n].value(spec_, sizes(facts)));
   }
   return bytes;
 }
@@ -169,6 +214,8 @@ void Arguments::check_overlap(const LaunchFacts& facts) const {
 const void* Arguments::address_of(std::size_t operand) const {
   const Binding& binding = *bound_[operand];
   switch (operands_[operand].form) {
+    case Form::rows:
+      return binding.rows.data;
     case Form::paged:
       return binding.pages.data;
     case Form::workspace:
@@ -176,6 +223,7 @@ const void* Arguments::address_of(std::size_t operand) const {
     case Form::dense:
       return binding.data;
     case Form::scalar:
+    case Form::count:
       break;
   }
   return nullptr;
@@ -188,7 +236,11 @@ void Arguments::bind(LaunchArguments& launch) const {
 void Arguments::bind(std::size_t operand, LaunchArguments& launch, std::size_t as) const {
   switch (operands_[operand].form) {
     case Form::paged:
-      return launch.bind(as, &paged_[paged_place_[operand]]);
+      return launch.bind(as, &paged_[place_[operand]]);
+    case Form::rows:
+      return launch.bind(as, &rows_[place_[operand]]);
+    case Form::count:
+      return launch.bind(as, Count{counts_[operand]});
     case Form::scalar:
       return launch.bind(as, bound_[operand]->number);
     case Form::dense:  // the operand says whether it is written

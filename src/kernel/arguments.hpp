@@ -24,6 +24,9 @@ class Arguments {
   /// where a tensor of pages belongs. `bindings` must outlive this.
   Arguments(const Spec& spec, std::span<const Binding> bindings);
 
+  /// Whether no count is 0. Throws Error(invalid_argument) for a count that can be none. To be asked before check().
+  bool has_work();
+
   /// Refuses what no launch could be right with: null, misaligned, overlapping or contradicting arguments. Throws
   /// Error(invalid_argument) that names the argument, its value and what is allowed.
   void check(const LaunchFacts& facts);
@@ -38,6 +41,8 @@ class Arguments {
   /// Of the first paged operand; null if there is none.
   const PagedTensor* pages() const { return num_paged_ == 0 ? nullptr : &paged_[0]; }
   void* workspace() const;
+  std::int64_t count(std::size_t operand) const { return counts_[operand]; }
+  const void* data(std::size_t operand) const { return bound_[operand]->data; }
 
  private:
   static constexpr std::size_t kMost = LaunchArguments::kMostOperands;
@@ -45,6 +50,9 @@ class Arguments {
 
   void check_one(std::size_t operand, const LaunchFacts& facts);
   void check_paged(std::size_t operand, const LaunchFacts& facts);
+  void check_rows_of(std::size_t operand, const LaunchFacts& facts);
+  KernelKind::Sizes sizes(const LaunchFacts& facts) const;
+  std::int64_t stride_multiple(std::size_t operand) const;
   void check_overlap(const LaunchFacts& facts) const;
   std::size_t bytes_of(std::size_t operand, const LaunchFacts& facts) const;
   const void* address_of(std::size_t operand) const;
@@ -55,8 +63,10 @@ class Arguments {
   std::array<const Binding*, kMost> bound_{};
   std::array<PagedTensor, kMostPaged> paged_{};
   std::array<std::size_t, kMostPaged> paged_operand_{};
-  std::array<std::size_t, kMost> paged_place_;  // of paged operands: in paged_
-  std::size_t num_paged_ = 0;
+  std::array<RowTensor, kMostPaged> rows_{};
+  std::array<std::size_t, kMost> place_;  // of paged operands in paged_, of rows in rows_
+  std::size_t num_paged_ = 0, num_rows_ = 0;
+  std::array<std::int64_t, kMost> counts_{};
 };
 
 }  // namespace librt::kernel

@@ -95,10 +95,17 @@ void check_operand(const KernelDescription& kernel, const Operand& operand) {
     if (!is_right) refuse(kernel, fmt::format("operand {}: {}", operand.name, what));
   };
   const bool is_read = operand.access == Access::read;
-  require(is_read || operand.access == Access::write, "access is none of the enum's");
+  const bool is_paged = operand.form == Form::paged;
+  require(is_read || operand.access == Access::write || operand.access == Access::update,
+          "access is none of the enum's");
+  require(operand.access != Access::update || (is_paged && !operand.optional), "pages alone are updated");
   require(static_cast<unsigned>(operand.meaning) <= static_cast<unsigned>(Meaning::kv_last_page_len),
           "meaning is none of the enum's");
   switch (operand.form) {
+    case Form::rows:
+      require(is_read && operand.meaning == Meaning::none && !operand.optional,
+              "rows are read, not optional, and have no meaning");
+      return;
     case Form::dense:
     case Form::paged:
       require(operand.meaning == Meaning::none ||
@@ -106,8 +113,9 @@ void check_operand(const KernelDescription& kernel, const Operand& operand) {
               "a page table is dense, read, i32 and not optional");
       return;
     case Form::scalar:
+    case Form::count:
       require(is_read && operand.meaning == Meaning::none && !operand.optional,
-              "a scalar is read, not optional, and has no meaning");
+              "a number is read, not optional, and has no meaning");
       return;
     case Form::workspace:
       require(!is_read && operand.meaning == Meaning::none && !operand.optional,
@@ -120,14 +128,18 @@ void check_operand(const KernelDescription& kernel, const Operand& operand) {
 /// A plan needs the page table and the workspace, each once.
 void check_for_plan(const KernelDescription& kernel) {
   if (kernel.internal) return;
-  if (kernel.split == nullptr) refuse(kernel, "it lacks split");
+  const auto workspaces = std::ranges::count(kernel.operands, Form::workspace, &Operand::form);
+  if (kernel.split == nullptr) {
+    if (workspaces != 0 || kernel.merge != nullptr) refuse(kernel, "it has a workspace or a merge, but lacks split");
+    return;
+  }
+  if (kernel.inspect != nullptr) refuse(kernel, "it has inspect, which is for kernels that take no plan");
   for (const auto& [meaning, name] : {std::pair(Meaning::kv_indptr, "kv_indptr"),
                                       {Meaning::kv_indices, "kv_indices"},
                                       {Meaning::kv_last_page_len, "kv_last_page_len"}}) {
     const auto count = std::ranges::count(kernel.operands, meaning, &Operand::meaning);
     if (count != 1) refuse(kernel, fmt::format("{} operands have the meaning {}; allowed: 1", count, name));
   }
-  const auto workspaces = std::ranges::count(kernel.operands, Form::workspace, &Operand::form);
   if (workspaces != 1) refuse(kernel, fmt::format("{} operands are a workspace; allowed: 1", workspaces));
 }
 
@@ -151,22 +163,23 @@ KernelKind::KernelKind(const KernelDescription& described) : description_(descri
   require_names(kernel, "operand", kernel.operands, LaunchArguments::kMostOperands);
   if (kernel.specialize == nullptr || kernel.fill == nullptr) refuse(kernel, "it lacks specialize or fill");
   check_sources(kernel);
+  check_for_plan(kernel);
   for (std::size_t i = 0; i < kernel.operands.size(); ++i) {
     check_operand(kernel, kernel.operands[i]);
     resolve_operand(i);
     if (kernel.operands[i].form == Form::workspace) workspace_ = i;
   }
-  if (const auto paged = std::ranges::count(kernel.operands, Form::paged, &Operand::form);
-      paged > static_cast<std::ptrdiff_t>(kMostPaged)) {
-    refuse(kernel, fmt::format("{} operands are paged; allowed: at most {}", paged, kMostPaged));
+  for (const auto& [form, what] : {std::pair(Form::paged, "paged"), {Form::rows, "rows"}}) {
+    const auto count = std::ranges::count(kernel.operands, form, &Operand::form);
+    if (count <= static_cast<std::ptrdiff_t>(kMostPaged)) continue;
+    refuse(kernel, fmt::format("{} operands are {}; allowed: at most {}", count, what, kMostPaged));
   }
-  check_for_plan(kernel);
 }
 
 void KernelKind::resolve_operand(std::size_t index) {
   const Operand& operand = description_.operands[index];
   ResolvedOperand& resolved = operands_[index];
-  if (operand.form == Form::scalar || operand.form == Form::workspace) return;
+  if (operand.form == Form::scalar || operand.form == Form::count || operand.form == Form::workspace) return;
   const auto refuse_it = [&](const std::string& what) {
     refuse(description_, fmt::format("operand {}: {}", operand.name, what));
   };
@@ -178,32 +191,59 @@ void KernelKind::resolve_operand(std::size_t index) {
     }
   }
   const std::size_t extents = operand.shape.size();
-  const bool is_paged = operand.form == Form::paged;
-  if (extents > kMostExtents || (is_paged && extents != 3 && extents != 4)) {
-    refuse_it(fmt::format("it has {} extents; allowed: {}", extents, is_paged ? "3 or 4" : "at most 6"));
+  const bool is_paged = operand.form == Form::paged, is_rows = operand.form == Form::rows;
+  if (extents > kMostExtents || (is_paged && extents != 3 && extents != 4) ||
+      (is_rows && extents != 2 && extents != 3)) {
+    refuse_it(fmt::format("it has {} extents; allowed: {}", extents,
+                          is_paged  ? "3 or 4"
+                          : is_rows ? "2 or 3"
+                                    : "at most 6"));
   }
-  if (is_paged && !resolved.dtype_field) refuse_it("pages have elements of a field with dtypes");
+  if ((is_paged || is_rows) && !resolved.dtype_field) {
+    refuse_it(fmt::format("{} have elements of a field with dtypes", is_paged ? "pages" : "rows"));
+  }
   for (std::size_t n = 0; n < extents; ++n) {
     resolved.extents[n] = resolve(operand.shape[n], operand.name);
     const bool is_right =
         n == 0 ? resolved.extents[n].of == Extent::Of::num_pages : resolved.extents[n].of == Extent::Of::field;
     if (is_paged && !is_right) refuse_it("pages have the shape num_pages, then fields");
+    if (is_rows && n > 0 && resolved.extents[n].of != Extent::Of::field) refuse_it("rows consist of fields");
   }
 }
 
+std::int64_t KernelKind::Extent::value(const Spec& spec, const Sizes& sizes) const {
+  switch (of) {
+    case Of::field:
+      return spec.at(index) + plus;
+    case Of::count:
+      return sizes.counts[index] + plus;
+    case Of::batch:
+      return sizes.batch + plus;
+    case Of::num_pages:
+      break;
+  }
+  return sizes.num_pages + plus;
+}
+
 KernelKind::Extent KernelKind::resolve(std::string_view extent, std::string_view operand_name) const {
-  if (extent == "batch") return {.of = Extent::Of::batch};
-  if (extent == "batch + 1") return {.of = Extent::Of::batch, .plus = 1};
   if (extent == "num_pages") return {.of = Extent::Of::num_pages};
+  constexpr std::string_view kAndOne = " + 1";
+  const int plus = extent.ends_with(kAndOne) ? 1 : 0;
+  const std::string_view counted = plus == 0 ? extent : extent.substr(0, extent.size() - kAndOne.size());
+  if (counted == "batch" && (takes_plan() || description_.internal)) return {.of = Extent::Of::batch, .plus = plus};
+  if (const auto index = operand(counted); index && description_.operands[*index].form == Form::count) {
+    return {.of = Extent::Of::count, .index = *index, .plus = plus};
+  }
   if (const auto index = field(extent)) {
     const Field& described = description_.fields[*index];
     const bool is_size = described.dtypes.empty() &&
                          (described.values.empty() ? described.low >= 1 : std::ranges::min(described.values) >= 1);
     if (!is_size) refuse(description_, fmt::format("operand {}: extent {} may be 0 or less", operand_name, extent));
-    return {.of = Extent::Of::field, .field = *index};
+    return {.of = Extent::Of::field, .index = *index};
   }
-  refuse(description_, fmt::format("operand {}: extent {} is not known; allowed: batch, batch + 1, num_pages, a field",
-                                   operand_name, extent));
+  refuse(description_,
+         fmt::format("operand {}: extent {} is not known; allowed: {}num_pages, a field, a count, a count + 1",
+                     operand_name, extent, takes_plan() ? "batch, batch + 1, " : ""));
 }
 
 std::optional<std::size_t> KernelKind::field(std::string_view name) const noexcept {

@@ -11,7 +11,6 @@ namespace librt::kernel {
 namespace {
 
 constexpr std::uintptr_t kWorkspaceAlignment = 256;
-constexpr std::int64_t kStrideMultiple = 8;  // elements in 16 bytes
 
 [[noreturn]] void refuse(const std::string& what) {
   throw Error(ErrorCode::invalid_argument, what);
@@ -21,11 +20,11 @@ std::uintptr_t address_of(const void* pointer) {
   return reinterpret_cast<std::uintptr_t>(pointer);
 }
 
-std::int64_t stride_or(std::string_view tensor, std::string_view name, std::int64_t value, std::int64_t dense) {
+std::int64_t stride_or(std::string_view tensor, std::string_view name, std::int64_t value, std::int64_t dense,
+                       std::int64_t multiple) {
   if (value == 0) return dense;
-  if (value < 0 || value % kStrideMultiple != 0) {
-    refuse(fmt::format("{}.{} is {}; allowed: 0 (dense) or a multiple of {} elements", tensor, name, value,
-                       kStrideMultiple));
+  if (value < 0 || value % multiple != 0) {
+    refuse(fmt::format("{}.{} is {}; allowed: 0 (dense) or a multiple of {} elements", tensor, name, value, multiple));
   }
   return value;
 }
@@ -81,10 +80,12 @@ Strides check_pages(const PagedArgument& argument, bool is_read) {
   }
   const std::int64_t dense_token = std::int64_t{argument.heads} * argument.head_dim;
   const Strides strides = {
-      stride_or(argument.name, "page_stride", tensor.page_stride, argument.page_size * dense_token),
-      stride_or(argument.name, "token_stride", tensor.token_stride, dense_token),
-      argument.heads == 1 ? argument.head_dim
-                          : stride_or(argument.name, "head_stride", tensor.head_stride, argument.head_dim)};
+      stride_or(argument.name, "page_stride", tensor.page_stride, argument.page_size * dense_token,
+                argument.stride_multiple),
+      stride_or(argument.name, "token_stride", tensor.token_stride, dense_token, argument.stride_multiple),
+      argument.heads == 1
+          ? argument.head_dim
+          : stride_or(argument.name, "head_stride", tensor.head_stride, argument.head_dim, argument.stride_multiple)};
   if (is_read) {
     if (tensor.data == nullptr || address_of(tensor.data) % kTensorAlignment != 0) {
       require_pointer(fmt::format("{}.data", argument.name), tensor.data, kTensorAlignment);
@@ -95,6 +96,14 @@ Strides check_pages(const PagedArgument& argument, bool is_read) {
     require_rows_apart(argument, strides);
   }
   return strides;
+}
+
+RowTensor check_rows(std::string_view name, const RowTensor& tensor, int heads, int head_dim,
+                     std::int64_t stride_multiple) {
+  require_pointer(name, tensor.data, kTensorAlignment);
+  const std::int64_t dense = std::int64_t{heads} * head_dim;
+  return {tensor.data, stride_or(name, "row_stride", tensor.row_stride, dense, stride_multiple),
+          heads == 1 ? head_dim : stride_or(name, "head_stride", tensor.head_stride, head_dim, stride_multiple)};
 }
 
 void check_workspace(std::string_view name, const Workspace& workspace, std::size_t bytes) {

@@ -29,11 +29,15 @@ struct PagedArgument {
   int page_size;
   int heads;  // 1: head_stride is ignored
   int head_dim;
+  std::int64_t stride_multiple = 8;  // elements in 16 bytes
 };
 
 /// The strides with their defaults. Refuses those by which two rows would share elements, or lie past any address.
 /// @param is_read some request has a page, so that the tensor must be there
 Strides check_pages(const PagedArgument& argument, bool is_read);
+/// The strides of rows with their defaults: [any, heads, head_dim].
+RowTensor check_rows(std::string_view name, const RowTensor& tensor, int heads, int head_dim,
+                     std::int64_t stride_multiple);
 /// Both tensors of a launch are indexed by the same page ids.
 void require_equal_pages(std::string_view first_name, const PagedTensor& first, std::string_view second_name,
                          const PagedTensor& second);

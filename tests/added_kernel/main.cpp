@@ -100,11 +100,14 @@ TEST_CASE("A description that cannot be is refused by name", "[added]") {
   unnamed.name = "device";
   CHECK(complaint(unnamed) == "kernel device: the name is taken; allowed: another name");
   CHECK(complaint_about([](auto& other) { other.fill = nullptr; }) == "it lacks specialize or fill");
-  CHECK(complaint_about([](auto& other) { other.split = nullptr; }) == "it lacks split");
+  CHECK(complaint_about([](auto& other) { other.split = nullptr; }) ==
+        "it has a workspace or a merge, but lacks split");
   CHECK(complaint_about([](auto& other) { other.operands = other.operands.first(5); }) ==
         "0 operands are a workspace; allowed: 1");
-  CHECK(complaint_about([](auto& other) { other.fields = other.fields.first(2); }) ==
-        "operand v_pages: extent page_size is not known; allowed: batch, batch + 1, num_pages, a field");
+  CHECK(
+      complaint_about([](auto& other) { other.fields = other.fields.first(2); }) ==
+      "operand v_pages: extent page_size is not known; allowed: batch, batch + 1, num_pages, a field, a count, a count "
+      "+ 1");
 
   CHECK(complaint_about_field({.name = "dtype", .high = 1}) == "field dtype is there twice");
   CHECK(complaint_about_field({.name = "", .high = 1}) == "field \"\": a name must be an identifier");
@@ -133,9 +136,19 @@ TEST_CASE("A description that cannot be is refused by name", "[added]") {
         "operand v: form is none of the enum's");
   CHECK(complaint_about_operand(0, {.name = "out"}).starts_with("operand out is there twice"));
   CHECK(complaint_about_operand(1, {.name = "ip", .form = Form::scalar, .meaning = Meaning::kv_indptr}) ==
-        "operand ip: a scalar is read, not optional, and has no meaning");
+        "operand ip: a number is read, not optional, and has no meaning");
   CHECK(complaint_about_operand(1, {.name = "ip", .meaning = Meaning::kv_indptr, .element = "f32"}) ==
         "operand ip: a page table is dense, read, i32 and not optional");
+  CHECK(complaint_about_operand(1, {.name = "n", .access = Access::write, .form = Form::count}) ==
+        "operand n: a number is read, not optional, and has no meaning");
+  CHECK(complaint_about_operand(0, {.name = "v", .access = Access::update, .element = "dtype", .shape = kPages}) ==
+        "operand v: pages alone are updated");
+  CHECK(complaint_about_operand(0, {.name = "v", .form = Form::rows, .element = "dtype", .shape = kTurned}) ==
+        "operand v: rows consist of fields");
+  CHECK(complaint_about_operand(0, {.name = "v", .form = Form::rows, .element = "i32", .shape = kPages}) ==
+        "operand v: rows have elements of a field with dtypes");
+  CHECK(complaint_about([](auto& other) { other.inspect = [](const HostArguments&) {}; }) ==
+        "it has inspect, which is for kernels that take no plan");
   CHECK(complaint_about_operand(5, {.name = "workspace", .form = Form::workspace}) ==
         "operand workspace: a workspace is written, not optional, and has no meaning");
   CHECK(complaint_about_operand(7, {.name = "more", .access = Access::write, .form = Form::workspace}) ==

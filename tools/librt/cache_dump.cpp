@@ -69,7 +69,8 @@ class Reader {
       for (const KernelKind* const kind : kernel_kinds()) {
         const auto& operands = description(*kind).operands;
         const auto pages = std::ranges::find(operands, Form::paged, &Operand::form);
-        if (pages != operands.end() && file_.find(pages->name) != nullptr) dump_.kernel = description(*kind).name;
+        if (description(*kind).split != nullptr && pages != operands.end() && file_.find(pages->name) != nullptr)
+          dump_.kernel = description(*kind).name;
       }
       notes_.add("not_checked", dump_.kernel.empty()
                                     ? "queries and pages: without the kernel's name they are not known"

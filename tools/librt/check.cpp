@@ -6,7 +6,9 @@
 #include "src/util/text.hpp"
 #include "tools/librt/cache_dump.hpp"
 #include "tools/librt/check_values.hpp"
+#include "tools/librt/metadata.hpp"
 #include "tools/librt/page_owners.hpp"
+#include "tools/librt/tensor_file.hpp"
 #include "tools/librt/verb.hpp"
 
 namespace librt::tool {
@@ -26,6 +28,13 @@ Checked check_file(const std::string& path) {
   Checked checked;
   try {
     const util::Safetensors file = util::Safetensors::load(path);
+    const auto kernel = metadata(file, "kernel");
+    const KernelKind* const kind = kernel ? find_kernel(*kernel) : nullptr;
+    if (kind != nullptr && description(*kind).split == nullptr && !description(*kind).internal) {
+      checked.kernel = *kernel;
+      static_cast<void>(read_tensor_file(path));  // throws what is wrong with it
+      return checked;
+    }
     const CacheDump dump = read_cache_dump(file, checked.findings);
     checked.kernel = dump.kernel;
     const PageOwners owners(dump, checked.findings);

@@ -176,9 +176,11 @@ Manifest wanted_matrix(const ProveSettings& settings) {
     throw UsageError("--matrix names a list of specializations; KERNEL names one: give one of them");
   Manifest matrix = settings.matrix.empty() ? kernel_matrix() : read_manifest(settings.matrix);
   if (!settings.words.empty()) matrix.specs = {typed_spec(settings.words)};
-  // Only another kernel launches these, and they are proven with it.
-  std::erase_if(matrix.specs, [](const Spec& spec) { return description(*spec.kind()).internal; });
-  if (matrix.specs.empty()) throw UsageError("nothing to prove: such a kernel is proven with those that launch it");
+  // Only another kernel launches those that join parts, and they are proven with it.
+  std::erase_if(matrix.specs, [](const Spec& spec) { return description(*spec.kind()).split == nullptr; });
+  if (matrix.specs.empty()) {
+    throw UsageError("nothing to prove: proofs are of kernels that take a plan, with what joins their parts");
+  }
   matrix.archs =
       wanted_archs(settings.archs, matrix, settings.matrix.empty() ? "kernels/*/matrix.json" : settings.matrix);
   return matrix;

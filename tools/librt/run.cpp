@@ -64,7 +64,7 @@ Spec sample_spec(const std::string& kernel) {
   for (const BuiltInManifest& each : built_in_manifests()) {
     if (!is_kernel(each)) continue;
     const Spec first = parse_manifest(each.text, each.path).specs.front();
-    if (description(*first.kind()).internal) continue;
+    if (description(*first.kind()).split == nullptr) continue;
     names.push_back(each.name);
     if (!kernel.empty() && each.name != kernel) continue;
     const Spec spec = first.with("page_size", SampleBatch::kPageSize);
@@ -109,6 +109,34 @@ TensorFile read_batch(const std::string& path) {
   }
 }
 
+/// Of a kernel that takes no plan.
+int run_operands(const RunSettings& settings, const TensorFile& input) {
+  const OperandLaunch& launch = *input.launch;
+  Runtime runtime = runtime_on(settings.device);
+  const DeviceInfo device = runtime.device();
+  say(fmt::format("{} on {}", to_string(launch.spec), device.name));
+  const Kernel kernel = runtime.get(launch.spec);
+  util::write_file(settings.output, run_operands(runtime, kernel, launch));
+  const std::string origin(to_string(kernel.artifact().origin));
+  std::vector<std::string> updated;
+  for (std::size_t i = 0; i < launch.arguments.size(); ++i) {
+    if (description(*launch.spec.kind()).operands[i].access != Access::read) {
+      updated.push_back(launch.arguments[i].name);
+    }
+  }
+  if (settings.json) {
+    print_json(Json{{"output", settings.output},
+                    {"spec", to_string(launch.spec)},
+                    {"device", device.name},
+                    {"origin", origin},
+                    {"updated", updated},
+                    {"ignored", input.ignored}});
+  } else {
+    say(fmt::format("{} written to {}; kernel {}", fmt::join(updated, " and "), settings.output, origin));
+  }
+  return kDone;
+}
+
 int run(const RunSettings& settings) {
   if (!settings.example.empty()) return write_example(settings);
   if (settings.input.empty()) throw CLI::RequiredError("IN.safetensors");
@@ -118,6 +146,7 @@ int run(const RunSettings& settings) {
   require_output("-o", settings.output, read);
   const TensorFile input = read_batch(settings.input);
   for (const std::string& each : input.ignored) say(each);
+  if (input.launch) return run_operands(settings, input);
   const DecodeProblem& problem = input.problem;
   Runtime runtime = runtime_on(settings.device);
   const DeviceInfo device = runtime.device();
@@ -162,12 +191,31 @@ int run(const RunSettings& settings) {
   return kDone;
 }
 
+/// The tensors of kernels that take no plan, as their tables have them.
+std::string tensors_without_plan() {
+  std::string text;
+  for (const KernelKind* const kind : kernel_kinds()) {
+    const KernelDescription& kernel = description(*kind);
+    if (kernel.split != nullptr) continue;
+    text += fmt::format("\n\n{}, which updates its pages in place; no sm_scale:\n", kernel.name);
+    for (const Operand& operand : kernel.operands) {
+      if (operand.form == Form::count) continue;
+      const bool is_tensor = operand.element != "i32";
+      text += fmt::format("\n  {} [{}] {}", operand.name, fmt::join(operand.shape, ", "),
+                          is_tensor ? "BF16 or F16" : "I32");
+      if (!operand.aliases.empty()) text += fmt::format(", or {}", operand.aliases);
+      if (operand.access != Access::read) text += "; in the output, too";
+    }
+  }
+  return text;
+}
+
 }  // namespace
 
 void add_run(CLI::App& tool, int& exit_code) {
   auto settings = std::make_shared<RunSettings>();
   CLI::App* const verb = add_verb(tool, "run", "Decode on the tensors of a safetensors file",
-                                  std::string(help::kRunExamples), settings->json);
+                                  std::string(help::kRunExamples) + tensors_without_plan(), settings->json);
   const auto not_empty = [](const std::string& path) { return path.empty() ? "it is empty" : ""; };
   verb->add_option("input", settings->input, "The batch: see below")->check(not_empty)->type_name("IN.safetensors");
   verb->add_option("-o,--output", settings->output, "Receives out and lse; written only if all went well")

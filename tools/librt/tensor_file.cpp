@@ -6,6 +6,8 @@
 #include <cstring>
 #include <limits>
 #include <map>
+#include <set>
+#include <sstream>
 #include <string_view>
 #include <utility>
 
@@ -47,9 +49,14 @@ const Tensor& require_tensor(const Safetensors& file, std::string_view name, std
   return *tensor;
 }
 
-std::vector<std::int32_t> read_integers(const Safetensors& file, const std::string& name) {
+const Tensor& require_integers(const Safetensors& file, const std::string& name) {
   const Tensor& tensor = require_tensor(file, name, 1);
   if (tensor.dtype != "I32") refuse(fmt::format("tensor {} is {}; it must be I32", name, tensor.dtype));
+  return tensor;
+}
+
+std::vector<std::int32_t> read_integers(const Safetensors& file, const std::string& name) {
+  const Tensor& tensor = require_integers(file, name);
   std::vector<std::int32_t> values(tensor.bytes.size() / sizeof(std::int32_t));
   if (!values.empty()) std::memcpy(values.data(), tensor.bytes.data(), tensor.bytes.size());
   return values;
@@ -67,12 +74,12 @@ DType read_dtype(const std::string& name, const Tensor& tensor) {
 /// The values of a spec, each as the first tensor that says it.
 class SpecReader {
  public:
-  SpecReader(const Safetensors& file, std::string_view kernel, int batch, bool hnd)
-      : file_(file), kind_(*find_kernel(kernel)), hnd_(hnd) {
-    said_["batch"] = {batch, {}};
-  }
+  SpecReader(const Safetensors& file, std::string_view kernel, bool hnd)
+      : file_(file), kind_(*find_kernel(kernel)), hnd_(hnd) {}
 
+  /// A batch for a plan.
   void read(DecodeProblem& problem) {
+    said_["batch"] = {problem.batch, {}};
     const KernelDescription& kernel = description(kind_);
     for (const Operand& operand : kernel.operands) {
       const Use use = use_of(kernel, operand);
@@ -84,39 +91,82 @@ class SpecReader {
     problem.spec = spec_of(kernel);
   }
 
+  /// All that a launch without a plan takes.
+  OperandLaunch read() {
+    const KernelDescription& kernel = description(kind_);
+    OperandLaunch launch{.hnd = hnd_};
+    for (const Operand& operand : kernel.operands) {
+      OperandLaunch::Argument& argument = launch.arguments.emplace_back();
+      if (operand.form == Form::count) continue;
+      argument.name = name_in_file(operand);
+      argument.tensor = operand.shape.empty() ? &require_integers(file_, argument.name) : &read_shape(operand);
+    }
+    for (std::size_t i = 0; i < kernel.operands.size(); ++i) {
+      if (kernel.operands[i].form == Form::count) launch.arguments[i].count = said_.at(kernel.operands[i].name).value;
+    }
+    launch.num_pages = said_.contains("num_pages") ? said_.at("num_pages").value : 0;
+    launch.spec = spec_of(kernel);
+    return launch;
+  }
+
  private:
   struct Said {
     std::int64_t value = 0;
     std::string_view tensor{};
   };
 
+  /// The operand's own, or one that engines give it.
+  std::string name_in_file(const Operand& operand) const {
+    std::istringstream aliases{std::string(operand.aliases)};
+    for (std::string alias; file_.find(operand.name) == nullptr && aliases >> alias;) {
+      if (file_.find(alias) != nullptr) return alias;
+    }
+    return std::string(operand.name);
+  }
+
   const Tensor& read_shape(const Operand& operand) {
-    const std::size_t rank = operand.shape.size();
-    const Tensor& tensor = require_tensor(file_, operand.name, rank);
-    read_element(operand, tensor);
+    const std::string_view name = *names_.insert(name_in_file(operand)).first;
+    std::vector<std::string_view> extents(operand.shape.begin(), operand.shape.end());
+    // Of new rows and the pages that they go to, a file with one head may leave that dimension out.
+    const bool has_heads = operand.form == Form::rows ? extents.size() == 3 : operand.access == Access::update;
+    const Tensor* const found = file_.find(name);
+    if (has_heads && found != nullptr && found->shape.size() + 1 == extents.size()) {
+      say(name, *found, 0, extents[extents.size() - 2], 1);
+      extents.erase(extents.end() - 2);
+    }
+    const std::size_t rank = extents.size();
+    const Tensor& tensor =
+        operand.element == "i32" ? require_integers(file_, std::string(name)) : require_tensor(file_, name, rank);
+    if (operand.element != "i32") read_element(operand, name, tensor);
     for (std::size_t i = 0; i < rank; ++i) {
       // In the file, heads come before tokens where the layout is HND.
       const bool swapped = hnd_ && operand.form == Form::paged && rank == 4 && (i == 1 || i == 2);
-      say(operand, tensor, swapped ? 3 - i : i, operand.shape[i]);
+      const std::size_t dimension = swapped ? 3 - i : i;
+      say(name, tensor, dimension, extents[i], tensor.shape[dimension]);
     }
-    tensors_.push_back(operand.name);
+    tensors_.push_back(name);
     return tensor;
   }
 
-  void say(const Operand& operand, const Tensor& tensor, std::size_t dimension, std::string_view extent) {
-    const std::int64_t value = tensor.shape[dimension];
-    const auto [known, is_new] = said_.try_emplace(extent, Said{value, operand.name});
-    if (is_new || known->second.value == value) return;
-    const std::string because = extent == "batch" ? "one query token for each of the kv_indptr's requests"
-                                                  : fmt::format("the {} of {}", extent, known->second.tensor);
-    refuse(fmt::format("tensor {} has shape {}; dimension {} must be {}, {}", operand.name, in_words(tensor.shape),
-                       dimension, known->second.value, because));
+  void say(std::string_view name, const Tensor& tensor, std::size_t dimension, std::string_view extent,
+           std::int64_t value) {
+    constexpr std::string_view kAndOne = " + 1";
+    const int plus = extent.ends_with(kAndOne) ? 1 : 0;
+    if (plus == 1) extent.remove_suffix(kAndOne.size());
+    if (value < plus) refuse(fmt::format("tensor {} has no elements; it must have {} + 1", name, extent));
+    const auto [known, is_new] = said_.try_emplace(extent, Said{value - plus, name});
+    if (is_new || known->second.value == value - plus) return;
+    const std::string because = known->second.tensor.empty()
+                                    ? "one query token for each of the kv_indptr's requests"
+                                    : fmt::format("the {} of {}", extent, known->second.tensor);
+    refuse(fmt::format("tensor {} has shape {}; dimension {} must be {}, {}", name, in_words(tensor.shape), dimension,
+                       known->second.value + plus, because));
   }
 
-  void read_element(const Operand& operand, const Tensor& tensor) {
-    const DType dtype = read_dtype(std::string(operand.name), tensor);
-    const auto [known, is_new] = said_.try_emplace(operand.element, Said{static_cast<int>(dtype), operand.name});
-    if (!is_new && known->second.value != static_cast<int>(dtype)) refuse_element(operand.name, dtype, known->second);
+  void read_element(const Operand& operand, std::string_view name, const Tensor& tensor) {
+    const DType dtype = read_dtype(std::string(name), tensor);
+    const auto [known, is_new] = said_.try_emplace(operand.element, Said{static_cast<int>(dtype), name});
+    if (!is_new && known->second.value != static_cast<int>(dtype)) refuse_element(name, dtype, known->second);
   }
 
   [[noreturn]] void refuse_element(std::string_view tensor, DType dtype, const Said& other) const {
@@ -151,6 +201,7 @@ class SpecReader {
   bool hnd_;
   std::map<std::string_view, Said> said_;  // of extents, and of fields that are element types
   std::vector<std::string_view> tensors_;
+  std::set<std::string> names_;  // what the others point to
 };
 
 // --- the page table ---
@@ -211,18 +262,30 @@ void check_table(const DecodeProblem& problem, int page_size) {
   }
 }
 
+void check_sizes(const Safetensors& file, const Spec& spec, const std::string& kernel) {
+  StatedSizes sizes;
+  for (const Field& field : description(*spec.kind()).fields) sizes[field.name] = spec.get(field.name);
+  check_stated_sizes(file, sizes, kernel);
+}
+
 }  // namespace
 
 TensorFile read_tensor_file(const std::string& path) {
-  TensorFile result{Safetensors::load(path), {}, {}};
+  TensorFile result{Safetensors::load(path), {}, {}, {}};
   const Safetensors& file = result.file;
   DecodeProblem& problem = result.problem;
   const std::string kernel = read_kernel(file);
   UnreadNames unread = unread_names(file, kernel);
   if (!unread.refused.empty()) unsupported(unread.refused.front());
   result.ignored = std::move(unread.ignored);
-  problem.sm_scale = read_sm_scale(file);
   const bool hnd = read_hnd(file);
+  if (description(*find_kernel(kernel)).split == nullptr) {
+    result.launch = SpecReader(file, kernel, hnd).read();
+    check_sizes(file, result.launch->spec, kernel);
+    inspect(*result.launch);
+    return result;
+  }
+  problem.sm_scale = read_sm_scale(file);
   for (const auto& check : kMetadataChecks) check(file);
 
   problem.kv_indptr = read_integers(file, "kv_indptr");
@@ -235,11 +298,9 @@ TensorFile read_tensor_file(const std::string& path) {
                        problem.kv_last_page_len.size(), problem.kv_indptr.size(), problem.batch));
   }
   check_one_token_a_request(file, problem.batch);
-  SpecReader(file, kernel, problem.batch, hnd).read(problem);
+  SpecReader(file, kernel, hnd).read(problem);
   const DecodeShape shape = shape_of(problem.spec);
-  StatedSizes sizes;
-  for (const Field& field : description(*problem.spec.kind()).fields) sizes[field.name] = problem.spec.get(field.name);
-  check_stated_sizes(file, sizes, kernel);
+  check_sizes(file, problem.spec, kernel);
   for (std::size_t part = 0; part < shape.pages.size(); ++part)
     problem.strides.push_back(hnd ? hnd_strides(shape, part) : nhd_strides(shape, part));
   check_table(problem, shape.page_size);

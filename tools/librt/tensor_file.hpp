@@ -2,19 +2,22 @@
 // computed.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "src/util/safetensors.hpp"
 #include "tools/librt/decode.hpp"
+#include "tools/librt/operand_launch.hpp"
 
 namespace librt::tool {
 
 /// A batch and the file that its spans point into.
 struct TensorFile {
   util::Safetensors file;
-  DecodeProblem problem;
-  std::vector<std::string> ignored;  ///< names that are not known, in words
+  DecodeProblem problem;                ///< of a kernel that takes a plan
+  std::optional<OperandLaunch> launch;  ///< of one that takes none
+  std::vector<std::string> ignored;     ///< names that are not known, in words
 };
 
 /// Reads and checks a file. Throws Error: io; invalid_argument naming the tensor, the element, its value and what is

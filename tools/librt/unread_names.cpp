@@ -209,7 +209,13 @@ std::vector<std::string_view> tensors_of(std::string_view kernel) {
   std::vector<std::string_view> tensors{"qo_indptr"};
   for (const KernelDescription* const each : kernels_called(kernel)) {
     for (const Operand& operand : each->operands) {
-      if (operand.access == Access::read && operand.form != Form::scalar) tensors.push_back(operand.name);
+      if (operand.access == Access::write || operand.form == Form::scalar || operand.form == Form::count) continue;
+      tensors.push_back(operand.name);
+      std::string_view rest = operand.aliases;
+      for (std::size_t end = 0; !rest.empty(); rest.remove_prefix(std::min(end + 1, rest.size()))) {
+        end = std::min(rest.find(' '), rest.size());
+        tensors.push_back(rest.substr(0, end));
+      }
     }
   }
   return tensors;
