@@ -139,7 +139,7 @@ TEST_CASE("A description that cannot be is refused by name", "[added]") {
         "operand ip: a number is read, not optional, and has no meaning");
   CHECK(complaint_about_operand(1, {.name = "ip", .meaning = Meaning::kv_indptr, .element = "f32"}) ==
         "operand ip: a page table is dense, read, i32 and not optional");
-  CHECK(complaint_about_operand(1, {.name = "n", .access = Access::write, .form = Form::count}) ==
+  CHECK(complaint_about_operand(7, {.name = "n", .access = Access::write, .form = Form::count}) ==
         "operand n: a number is read, not optional, and has no meaning");
   CHECK(complaint_about_operand(0, {.name = "v", .access = Access::update, .element = "dtype", .shape = kPages}) ==
         "operand v: pages alone are updated");
