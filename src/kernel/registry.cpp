@@ -15,7 +15,8 @@ namespace librt {
 #define LIBRT_KERNELS(KERNEL) \
   KERNEL(gqa_decode)          \
   KERNEL(mla_decode)          \
-  KERNEL(merge_states)
+  KERNEL(merge_states)        \
+  KERNEL(append_kv)
 
 namespace kernels {
 #define LIBRT_DECLARE(name) extern const KernelDescription name;
