@@ -16,12 +16,12 @@
 #include <vector>
 
 #include "mean_decode.hpp"
+#include "src/reference/numbers.hpp"
 #include "src/util/files.hpp"
 #include "src/util/safetensors.hpp"
 #include "tests/support/kernels_copy.hpp"
 #include "tests/support/temp_dir.hpp"
 #include "tests/unit/api/errors.hpp"
-#include "tools/librt/numbers.hpp"
 #include "tools/librt/proof.hpp"
 #include "tools/librt/tensor_file.hpp"
 
@@ -304,7 +304,8 @@ struct Batch {
     fill(1, 3, -2.0f);  // request 2: 3 tokens
   }
   void fill(std::size_t page, std::size_t tokens, float value) {
-    std::fill_n(pages.begin() + static_cast<std::ptrdiff_t>(page * 4 * 128), tokens * 128, tool::bf16_from(value));
+    std::fill_n(pages.begin() + static_cast<std::ptrdiff_t>(page * 4 * 128), tokens * 128,
+                reference::to_bits(value, DType::bf16));
   }
   std::string file(const std::string& path) const {
     const auto ints = [](const std::vector<std::int32_t>& values) {
@@ -326,7 +327,7 @@ TEST_CASE("An added kernel runs on a file, and its padding has no say", "[added]
   Runtime runtime(options_in(dir.path()));
   const Kernel kernel = runtime.get(mean);
   std::vector<std::vector<std::uint16_t>> results;
-  for (const std::uint16_t padding : {std::uint16_t{0}, tool::kQuietNan}) {
+  for (const std::uint16_t padding : {std::uint16_t{0}, reference::kNaN}) {
     const tool::TensorFile input = tool::read_tensor_file(Batch(padding).file(dir / "batch.safetensors"));
     CHECK(input.problem.spec == mean);
     CHECK(input.ignored.empty());
@@ -334,9 +335,9 @@ TEST_CASE("An added kernel runs on a file, and its padding has no say", "[added]
   }
   CHECK(results[0] == results[1]);
   REQUIRE(results[0].size() == 3 * 128);
-  CHECK(tool::to_double(DType::bf16, results[0][0]) == 1.0);  // (4 * 1 + 6) / 5 / 2
-  CHECK(tool::to_double(DType::bf16, results[0][128]) == 0.0);
-  CHECK(tool::to_double(DType::bf16, results[0][383]) == -1.0);
+  CHECK(reference::to_double(results[0][0], DType::bf16) == 1.0);  // (4 * 1 + 6) / 5 / 2
+  CHECK(reference::to_double(results[0][128], DType::bf16) == 0.0);
+  CHECK(reference::to_double(results[0][383], DType::bf16) == -1.0);
 }
 
 tool::Proof proof_of(const Options& options) {

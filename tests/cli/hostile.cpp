@@ -130,7 +130,7 @@ TEST_CASE("cli run: tensors that are missing or of the wrong kind", "[cli]") {
         file = good;
         file.tensors[name].dtype = "F8_E4M3";
         file.tensors[name].shape.back() *= 2;
-        refused(file, {"tensor " + name});
+        refused(file, {name, "F8_E4M3"});
         file = good;
         file.tensors[name].dtype = "F16";  // the others stay BF16
         refused(file, {"must be the same"});
@@ -153,10 +153,10 @@ TEST_CASE("cli run: shapes that do not fit each other", "[cli]") {
     CAPTURE(name, shape);
     check_refused(tool, in, named);
   };
-  reshaped(gqa(), "q", {4, 8, 64}, {"tensor q ", "must be 3"});
+  reshaped(gqa(), "q", {4, 8, 64}, {"tensor q has 4 rows", "3 requests"});
   reshaped(gqa(), "q", {3, 8, 72}, {"k_pages", "72"});
-  reshaped(gqa(), "q", {3, 7, 64}, {"q, k_pages", "num_qo_heads"});
-  reshaped(gqa(), "q", {3, 0, 64}, {"q, k_pages", "num_qo_heads"});
+  reshaped(gqa(), "q", {3, 7, 64}, {"tensor q has 7 heads", "the 2 heads of the pages"});
+  reshaped(gqa(), "q", {3, 0, 64}, {"tensor q has shape [3, 0, 64]", "at least 1"});
   reshaped(gqa(), "k_pages", {40, 4, 2, 32}, {"k_pages"});
   reshaped(gqa(), "v_pages", {39, 4, 2, 64}, {"tensor v_pages"});
   reshaped(gqa(), "kv_last_page_len", {2}, {"tensor kv_last_page_len has 2 elements"});
@@ -174,7 +174,7 @@ TEST_CASE("cli run: shapes that do not fit each other", "[cli]") {
     tensor.bytes.resize(tensor.bytes.size() / 2);
   }
   f8.write(in);
-  check_refused(tool, in, {"tensor k_pages is F8_E4M3", "not supported"});
+  check_refused(tool, in, {"tensor k_pages is F8_E4M3", "the kernels do not read"});
 }
 
 TEST_CASE("cli run: page tables that would read what is not there", "[cli]") {
@@ -227,7 +227,10 @@ TEST_CASE("cli run: several query tokens a request are refused", "[cli]") {
   FileContents file = gqa();
   file.set_integers("qo_indptr", {0, 1, 3, 4});
   file.write(in);
-  check_refused(tool, in, {"tensor qo_indptr: element 2 is 3", "one query token a request"});
+  check_refused(tool, in, {"tensor qo_indptr: element 3 is 4, but q has 3 rows"});
+  file.set_integers("qo_indptr", {0, 2, 2, 3});
+  file.write(in);
+  check_refused(tool, in, {"qo_indptr gives 2 query tokens to request 0", "takes one for each"});
   file.set_integers("qo_indptr", {0, 1, 2});
   file.write(in);
   check_refused(tool, in, {"tensor qo_indptr has 3 elements"});

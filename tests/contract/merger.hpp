@@ -12,7 +12,7 @@
 #include "kernels/merge_states/merge_states.h"
 #include "src/device/device.hpp"
 #include "tests/contract/specs.hpp"
-#include "tests/support/numbers.hpp"
+#include "tests/support/reference.hpp"
 
 namespace librt::test {
 

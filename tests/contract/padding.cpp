@@ -72,7 +72,7 @@ TEST_CASE("T04: larger pages, lengths around tiles and page ends", "[padding]") 
       const Batch batch =
           make_batch(spec, {.kv_lens = {1, 31, 32, 33, 63, 64, 65, page_size - 1, page_size, page_size + 1}});
       const Result clean = decode(shared_runtime(), batch);
-      CHECK(difference(batch, clean, reference(batch)) == "");
+      CHECK(difference(batch, clean, expected_of(batch)) == "");
       CHECK(bit_difference(batch, clean, decode(shared_runtime(), fill_padding(batch, Poison::quiet_nan))) == "");
     }
   }
@@ -149,7 +149,7 @@ TEST_CASE("Every head dimension, type, row class and architecture class", "[padd
       INFO(to_string(spec) << " on " << device);
       const Batch batch = make_batch(spec, {.kv_lens = {75, 0, 129, 32}});
       const Result clean = decode(shared_runtime(device), batch);
-      CHECK(difference(batch, clean, reference(batch)) == "");
+      CHECK(difference(batch, clean, expected_of(batch)) == "");
       CHECK(bit_difference(batch, clean, decode(shared_runtime(device), fill_padding(batch, Poison::quiet_nan))) == "");
     }
   }
@@ -160,7 +160,7 @@ TEST_CASE("Every group size from 1 to 16", "[padding]") {
     const Batch batch = make_batch(gqa(4, DType::bf16, 64, 2 * group, 2), {.kv_lens = {13, 5}});
     const Result clean = decode(shared_runtime(), batch);
     INFO("group " << group);
-    CHECK(difference(batch, clean, reference(batch)) == "");
+    CHECK(difference(batch, clean, expected_of(batch)) == "");
     CHECK(bit_difference(batch, clean, decode(shared_runtime(), fill_padding(batch, Poison::quiet_nan))) == "");
   }
 }

@@ -70,7 +70,7 @@ void check_seed(std::uint64_t seed) {
   Runtime& runtime = shared_runtime(target.device);
   const Batch batch = make_batch(target.spec, recipe);
   const Result clean = decode(runtime, batch, launch);
-  CHECK(difference(batch, clean, reference(batch)) == "");
+  CHECK(difference(batch, clean, expected_of(batch)) == "");
   const Batch poisoned = fill_padding(batch, poison, {}, seed);
   CHECK(bit_difference(batch, clean, decode(runtime, poisoned, launch)) == "");
 }

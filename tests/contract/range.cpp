@@ -71,7 +71,7 @@ TEST_CASE("T19: values up to the largest number of the type, in every split", "[
   for (const Spec& spec : all_specs(16)) {
     for (const Pattern& pattern : kPatterns) {
       const Batch batch = patterned(spec, {.kv_lens = {201, 17, 1}}, pattern);
-      const Expected expected = reference(batch);
+      const Expected expected = expected_of(batch);
       for (const char* const device : kDevices) {
         Runtime& runtime = shared_runtime(device);
         for (int split_pages = 1; split_pages <= 13; ++split_pages) {
@@ -175,7 +175,7 @@ TEST_CASE("T19: a large value counts where its weight is far below the others", 
       for (int d = 0; d < batch.shape.out_dim(); ++d) {
         batch.value(0, 100, 0, d) = batch.bits(sign(d) * largest(batch));
       }
-      const Expected expected = reference(batch);
+      const Expected expected = expected_of(batch);
       for (const int split_pages : {13, 3, 1}) {
         CHECK(difference(batch, decode(shared_runtime(), batch, {.split_pages = split_pages}), expected) == "");
       }
@@ -224,7 +224,7 @@ TEST_CASE("T28: denormal values count in either kernel and in every split", "[ra
           }
         }
       }
-      const Expected expected = reference(batch);
+      const Expected expected = expected_of(batch);
       const double ulp = batch.number(1);
       for (int split_pages = 1; split_pages <= 13; ++split_pages) {
         INFO(to_string(spec) << ", split_pages " << split_pages);

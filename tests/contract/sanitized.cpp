@@ -21,7 +21,7 @@ TEST_CASE("The kernels have no defect, however their copies arrive", "[sanitizer
         const TaintedRun run = run_tainted(shared_runtime(), batch, split_pages, timing);
         for (const ptx::SanitizerFinding& defect : run.defects) CHECK(to_string(defect) == "");
         CHECK(taint_complaint(run) == "");
-        CHECK(difference(batch, run.result, reference(batch)) == "");
+        CHECK(difference(batch, run.result, expected_of(batch)) == "");
       }
     }
   }

@@ -46,7 +46,7 @@ Scenario of_batch(const Batch& batch, const RunOptions& options = {}) {
   const auto base = std::make_shared<const Batch>(batch);
   Scenario scenario{.spec = batch.spec,
                     .run = runner(base, options),
-                    .difference = [base, expected = reference(batch)](
+                    .difference = [base, expected = expected_of(batch)](
                                       const Result& result) { return difference(*base, result, expected); },
                     .variants = {}};
   const auto add = [&](std::string what, Batch varied, auto change) {

@@ -20,7 +20,7 @@ TEST_CASE("T12: other requests' pages are padding, and the order of requests doe
     INFO(to_string(spec));
     const Batch batch = make_batch(spec, {.kv_lens = {13, 70, 0, 6}});
     const Result together = decode(shared_runtime(), batch, {.split_pages = 3});
-    REQUIRE(difference(batch, together, reference(batch)) == "");
+    REQUIRE(difference(batch, together, expected_of(batch)) == "");
     for (int request = 0; request < batch.size(); ++request) {
       // Alone, all pages of the other requests hold NaN.
       const Batch alone = fill_padding(pick(batch, {request}), Poison::quiet_nan);
@@ -76,7 +76,7 @@ TEST_CASE("T13: a page that is full for one request and a tail for another", "[s
       const Result after = decode(shared_runtime(), changed);
       CHECK(same_bits(pick(batch, {0}), rows_of(batch, before, 1), rows_of(batch, after, 1)));
       CHECK(same_bits(pick(batch, {0}), rows_of(batch, before, 2), rows_of(batch, after, 2)));
-      CHECK(difference(changed, after, reference(changed)) == "");
+      CHECK(difference(changed, after, expected_of(changed)) == "");
     }
   }
 }

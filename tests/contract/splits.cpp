@@ -37,7 +37,7 @@ TEST_CASE("T20: every split_pages gives the same result, with poison behind the 
     for (const Spec& spec : both(page_size)) {
       const Batch batch = make_batch(spec, {.kv_lens = {kv_len, page_size + 1}});
       const Batch poisoned = fill_padding(batch, Poison::quiet_nan);
-      const Expected expected = reference(batch);
+      const Expected expected = expected_of(batch);
       const int num_pages = static_cast<int>(batch.pages(0).size());
       const Result whole = decode(shared_runtime(), batch, {.split_pages = num_pages});
       CHECK(difference(batch, whole, expected) == "");
@@ -65,7 +65,7 @@ TEST_CASE("T20: the planner's choice is one of them", "[splits]") {
     const Plan plan = kernel.plan({batch.kv_indptr, batch.kv_last_page_len});
     REQUIRE(plan.split_pages() >= 1);
     const Result chosen = decode(shared_runtime(), batch);
-    CHECK(difference(batch, chosen, reference(batch)) == "");
+    CHECK(difference(batch, chosen, expected_of(batch)) == "");
     CHECK(bit_difference(batch, chosen, decode(shared_runtime(), batch, {.split_pages = plan.split_pages()})) == "");
   }
 }
@@ -78,7 +78,7 @@ TEST_CASE("T20: requests that have become shorter than planned: empty and shorte
         const Batch batch = fill_padding(make_batch(spec, {.kv_lens = kv_lens, .seed = 5}), Poison::quiet_nan);
         INFO(to_string(spec) << ", split_pages " << split_pages << ", first request " << kv_lens[0]);
         const Result result = decode(shared_runtime(), batch, {.split_pages = split_pages, .planned_for = &planned});
-        CHECK(difference(batch, result, reference(batch)) == "");
+        CHECK(difference(batch, result, expected_of(batch)) == "");
       }
     }
   }
@@ -94,7 +94,7 @@ TEST_CASE("T20: requests that have become longer than planned lose no token", "[
         const Batch batch = fill_padding(make_batch(spec, {.kv_lens = kv_lens, .seed = 9}), Poison::quiet_nan);
         INFO(to_string(spec) << ", split_pages " << split_pages << ", first request " << kv_lens[0]);
         const Result result = decode(shared_runtime(), batch, {.split_pages = split_pages, .planned_for = &planned});
-        CHECK(difference(batch, result, reference(batch)) == "");
+        CHECK(difference(batch, result, expected_of(batch)) == "");
       }
     }
   }

@@ -21,7 +21,7 @@ TEST_CASE("No padding byte reaches out, the LSE, an address or a branch", "[tain
       INFO(to_string(spec) << ", layout " << static_cast<int>(layout));
       const TaintedRun run = run_tainted(shared_runtime(), batch);
       CHECK(taint_complaint(run) == "");
-      CHECK(difference(batch, run.result, reference(batch)) == "");
+      CHECK(difference(batch, run.result, expected_of(batch)) == "");
     }
   }
 }
@@ -32,7 +32,7 @@ TEST_CASE("No padding byte reaches the result of splits", "[taint]") {
     INFO(to_string(spec));
     const TaintedRun run = run_tainted(shared_runtime(), batch, 3);
     CHECK(taint_complaint(run) == "");
-    CHECK(difference(batch, run.result, reference(batch)) == "");
+    CHECK(difference(batch, run.result, expected_of(batch)) == "");
   }
 }
 
@@ -65,7 +65,7 @@ std::string complaint_of_edit(const Spec& spec, const SourceEdit& edit) {
   const Batch batch = make_batch(spec, {.kv_lens = {13, 70}});  // all of its padding holds zeros
   const TaintedRun run = run_tainted(runtime, batch);
   INFO(edit.replace);
-  CHECK(difference(batch, run.result, reference(batch)) == "");
+  CHECK(difference(batch, run.result, expected_of(batch)) == "");
   return taint_complaint(run);
 }
 

@@ -8,7 +8,6 @@
 #include <string>
 #include <vector>
 
-#include "tests/support/batch.hpp"
 #include "tests/support/reference.hpp"
 
 namespace librt::test {

@@ -46,7 +46,7 @@ Plan split_plan(const Kernel& kernel, const Batch& batch) {
 }
 
 std::string wrong_result(Runtime& runtime, const Batch& batch, const GqaLaunch& launch) {
-  return kernels_run() ? difference(batch, launch.download(runtime, batch), reference(batch)) : "";
+  return kernels_run() ? difference(batch, launch.download(runtime, batch), expected_of(batch)) : "";
 }
 
 std::string wrong_decode(Runtime& runtime, const Kernel& kernel) {

@@ -6,10 +6,10 @@
 #include "kernels/gqa_decode/gqa_decode.h"
 #include "kernels/merge_states/merge_states.h"
 #include "kernels/mla_decode/mla_decode.h"
-#include "tests/support/batch.hpp"
 #include "tests/support/decode.hpp"
 #include "tests/support/fake_cuda/fake_cuda.hpp"
 #include "tests/support/gqa_launch.hpp"
+#include "tests/support/reference.hpp"
 
 namespace librt::test {
 

@@ -210,7 +210,8 @@ std::string bit_difference(const Batch& batch, const Result& one, const Result& 
 
 std::string poison_difference(Runtime& runtime, const Batch& batch, const Launch& launch, Operands operands) {
   const Result clean = decode(runtime, batch, launch);
-  if (std::string wrong = difference(batch, clean, reference(batch)); !wrong.empty()) return "clean padding: " + wrong;
+  if (std::string wrong = difference(batch, clean, expected_of(batch)); !wrong.empty())
+    return "clean padding: " + wrong;
   for (const Poison poison : kPoisons) {
     const Result poisoned = decode(runtime, fill_padding(batch, poison, operands), launch);
     if (const std::string changed = bit_difference(batch, clean, poisoned); !changed.empty()) {

@@ -5,8 +5,8 @@
 
 #include <vector>
 
-#include "tests/support/batch.hpp"
 #include "tests/support/decode.hpp"
+#include "tests/support/reference.hpp"
 
 namespace librt::test {
 

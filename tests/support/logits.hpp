@@ -3,7 +3,7 @@
 
 #include <cmath>
 
-#include "tests/support/batch.hpp"
+#include "tests/support/reference.hpp"
 
 namespace librt::test {
 

@@ -9,9 +9,9 @@
 #include <random>
 #include <stdexcept>
 
+#include "src/reference/numbers.hpp"
 #include "tools/librt/bench.hpp"
 #include "tools/librt/decode.hpp"
-#include "tools/librt/numbers.hpp"
 #include "tools/librt/verb.hpp"
 
 namespace librt::tool {
@@ -51,7 +51,8 @@ Buffer numbers(Runtime& runtime, std::size_t count) {
   constexpr std::size_t kPattern = 1 << 20;
   std::mt19937 random(7);
   std::vector<std::uint16_t> pattern(std::min(count, kPattern));
-  for (std::uint16_t& value : pattern) value = bf16_from(static_cast<float>(random() % 65536) / 32768.0F - 1.0F);
+  for (std::uint16_t& value : pattern)
+    value = reference::to_bits(static_cast<double>(random() % 65536) / 32768 - 1, DType::bf16);
   Buffer buffer = runtime.allocate(count * 2);
   for (std::size_t done = 0; done < count; done += kPattern) {
     const std::size_t part = std::min(kPattern, count - done);

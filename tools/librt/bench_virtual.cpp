@@ -7,8 +7,8 @@
 
 #include "kernels/gqa_decode/gqa_decode.h"
 #include "src/ptx/instrumented.hpp"
+#include "src/reference/numbers.hpp"
 #include "tools/librt/bench.hpp"
-#include "tools/librt/numbers.hpp"
 #include "tools/librt/verb.hpp"
 
 namespace librt::tool {
@@ -31,7 +31,7 @@ std::vector<std::uint16_t> numbers(std::size_t count) {
   std::uint32_t state = 1;
   for (std::uint16_t& value : values) {
     state = state * 1664525 + 1013904223;
-    value = bf16_from(static_cast<float>(state >> 16) / 65536.0F - 0.5F);
+    value = reference::to_bits(static_cast<double>(state >> 16) / 65536 - 0.5, DType::bf16);
   }
   return values;
 }

@@ -176,8 +176,8 @@ class Reader {
             fmt::format("its first dimensions must be {} and {}, as those of {}", first.rows, first.heads, first.name));
       }
     }
-    sizes_[operand.shape[1]] = tensor->shape[1];
-    sizes_[operand.shape[2]] = tensor->shape[2];
+    dump_.sizes[operand.shape[1]] = tensor->shape[1];
+    dump_.sizes[operand.shape[2]] = tensor->shape[2];
     dump_.queries.push_back(
         {name, operand.shape[2], tensor->bytes, *format, tensor->shape[0], tensor->shape[1], tensor->shape[2]});
     check_row(dump_.queries.back());
@@ -209,10 +209,10 @@ class Reader {
     }
     if (!format) return;
     check_type_agrees(name, *tensor, dump_.pages);
-    sizes_[operand.shape[1]] = page_size;
-    if (has_heads) sizes_[operand.shape[2]] = kv_heads;
+    dump_.sizes[operand.shape[1]] = page_size;
+    if (has_heads) dump_.sizes[operand.shape[2]] = kv_heads;
     // Where a query has that dimension too, its own counts.
-    sizes_.try_emplace(operand.shape.back(), shape.back());
+    dump_.sizes.try_emplace(operand.shape.back(), shape.back());
     dump_.pages.push_back({name, operand.shape.back(), tensor->bytes, *format, 0, 0, shape.back()});
     check_row(dump_.pages.back());
   }
@@ -253,7 +253,7 @@ class Reader {
 
   void check_sizes() {
     if (dump_.pages.size() + dump_.queries.size() != num_expected_) return;
-    collect("metadata", [&] { check_stated_sizes(file_, sizes_, dump_.kernel); });
+    collect("metadata", [&] { check_stated_sizes(file_, dump_.sizes, dump_.kernel); });
   }
 
   void check_heads() {
@@ -283,7 +283,6 @@ class Reader {
                                         kRowAlignment, fmt::join(misaligned, ", ")));
   }
 
-  StatedSizes sizes_;
   std::size_t num_expected_ = 0;  // query and page tensors
   const Safetensors& file_;
   FindingList& problems_;

@@ -1,7 +1,8 @@
-// A tensor file read for `librt check`: as much of it as makes sense, where `librt run` refuses at the first mistake.
+// A tensor file read for `librt check` and `librt run`: as much of it as makes sense, with all that is wrong with it.
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <optional>
 #include <span>
 #include <string>
@@ -44,6 +45,7 @@ struct CacheDump {
   std::int64_t kv_heads = 0;
   std::vector<DumpTensor> pages;
   std::vector<DumpTensor> queries;
+  std::map<std::string_view, std::int64_t> sizes;  ///< by the field of the spec, as the shapes say
   /// In 64 bits whatever their type in the file.
   std::optional<std::vector<std::int64_t>> kv_indptr;
   std::optional<std::vector<std::int64_t>> kv_indices;

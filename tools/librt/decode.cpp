@@ -4,7 +4,7 @@
 
 #include <algorithm>
 
-#include "tools/librt/numbers.hpp"
+#include "src/reference/numbers.hpp"
 
 namespace librt::tool {
 namespace {
@@ -57,6 +57,25 @@ Use use_of(const KernelDescription& kernel, const Operand& operand) {
   if (operand.access == Access::write && operand.element == "f32" && operand.shape.size() == 2) return Use::lse;
   throw Error(ErrorCode::unsupported,
               fmt::format("kernel {}: batches have nothing for the operand {}", kernel.name, operand.name));
+}
+
+DecodeProblem problem_of(const reference::Batch& batch) {
+  DecodeProblem problem{.spec = batch.spec,
+                        .sm_scale = batch.sm_scale,
+                        .batch = batch.size(),
+                        .num_pages = batch.first.num_pages,
+                        .kv_indptr = batch.kv_indptr,
+                        .kv_indices = batch.kv_indices,
+                        .kv_last_page_len = batch.kv_last_page_len};
+  for (const auto* const queries : {&batch.q, &batch.q_pe}) {
+    if (queries == &batch.q || batch.shape.q_pe_dim() > 0)
+      problem.queries.push_back(std::as_bytes(std::span(*queries)));
+  }
+  for (const reference::PagedStore* const store : {&batch.first, &batch.second}) {
+    problem.pages.push_back(std::as_bytes(std::span(store->data)));
+    problem.strides.push_back({store->page_stride, store->token_stride, store->head_stride});
+  }
+  return problem;
 }
 
 DecodeShape shape_of(const Spec& spec) {
@@ -137,7 +156,7 @@ void launch(const Kernel& kernel, const Plan& plan, const DecodeProblem& problem
 DecodeResult decode(Runtime& runtime, const Kernel& kernel, const DecodeProblem& problem, int split_pages) {
   const DecodeShape shape = shape_of(problem.spec);
   const std::size_t rows = static_cast<std::size_t>(problem.batch) * static_cast<std::size_t>(shape.heads);
-  DecodeResult result{std::vector<std::uint16_t>(rows * static_cast<std::size_t>(shape.out_dim), kQuietNan),
+  DecodeResult result{std::vector<std::uint16_t>(rows * static_cast<std::size_t>(shape.out_dim), reference::kNaN),
                       std::vector<float>(shape.has_lse ? rows : 0, std::nanf(""))};
   if (problem.batch == 0) return result;
 

@@ -9,6 +9,8 @@
 #include <string_view>
 #include <vector>
 
+#include "src/reference/batch.hpp"
+
 namespace librt::tool {
 
 /// In elements.
@@ -35,6 +37,9 @@ struct DecodeProblem {
   std::vector<std::int32_t> kv_indices{};
   std::vector<std::int32_t> kv_last_page_len{};
 };
+
+/// The batch as one, which must not go before it.
+DecodeProblem problem_of(const reference::Batch& batch);
 
 /// A query or page tensor.
 struct PartShape {

@@ -4,14 +4,14 @@
 
 #include <algorithm>
 #include <bit>
-#include <cstring>
+#include <cmath>
+#include <limits>
 #include <memory>
 
+#include "src/reference/reference.hpp"
 #include "tools/librt/decode.hpp"
 #include "tools/librt/demo_edits.hpp"
-#include "tools/librt/numbers.hpp"
 #include "tools/librt/progress_bar.hpp"
-#include "tools/librt/reference.hpp"
 #include "tools/librt/sample_batch.hpp"
 #include "tools/librt/table.hpp"
 #include "tools/librt/verb.hpp"
@@ -27,19 +27,20 @@ struct Outcome {
 };
 
 /// One kernel on the batch, with zeros and with NaN in the padding.
-Outcome run_both(Runtime& runtime, const Kernel& kernel, SampleBatch& batch) {
+Outcome run_both(Runtime& runtime, const Kernel& kernel, const reference::Batch& batch) {
   constexpr int kOneSplit = 1 << 16;
-  Outcome outcome;
-  batch.fill_padding(0);
-  outcome.clean = decode(runtime, kernel, batch.problem(), kOneSplit);
-  batch.fill_padding(kQuietNan);
-  outcome.poisoned = decode(runtime, kernel, batch.problem(), kOneSplit);
-  return outcome;
+  const reference::Batch poisoned = reference::fill_padding(batch, reference::Poison::quiet_nan);
+  return {decode(runtime, kernel, problem_of(batch), kOneSplit),
+          decode(runtime, kernel, problem_of(poisoned), kOneSplit)};
+}
+
+double number(std::uint16_t bits) {
+  return reference::to_double(bits, DType::bf16);
 }
 
 std::int64_t count_nan(const DecodeResult& result) {
   return std::count_if(result.out.begin(), result.out.end(),
-                       [](std::uint16_t bits) { return is_nan(DType::bf16, bits); });
+                       [](std::uint16_t bits) { return std::isnan(number(bits)); });
 }
 
 bool same_bits(const DecodeResult& a, const DecodeResult& b) {
@@ -50,9 +51,25 @@ bool same_bits(const DecodeResult& a, const DecodeResult& b) {
 
 std::string first_values(const DecodeResult& result) {
   std::vector<std::string> values;
-  for (std::size_t i = 0; i < 3; ++i)
-    values.push_back(fmt::format("{:7.4f}", to_double(DType::bf16, result.out.at(i))));
+  for (std::size_t i = 0; i < 3; ++i) values.push_back(fmt::format("{:7.4f}", number(result.out.at(i))));
   return fmt::format("{} ...", fmt::join(values, " "));
+}
+
+/// Largest |out - expected| of a row over the row's largest |expected|, the worst row; NaN counts as infinite.
+double largest_error(const DecodeResult& result, const reference::Expected& expected, int out_dim) {
+  const auto dim = static_cast<std::size_t>(out_dim);
+  double worst = 0;
+  for (std::size_t row = 0; row * dim < expected.out.size(); ++row) {
+    double largest = 0, error = 0;
+    for (std::size_t i = row * dim; i < (row + 1) * dim; ++i) {
+      const double difference = std::abs(number(result.out.at(i)) - expected.out[i]);
+      if (std::isnan(difference)) return std::numeric_limits<double>::infinity();
+      largest = std::max(largest, std::abs(expected.out[i]));
+      error = std::max(error, difference);
+    }
+    if (error > 0) worst = std::max(worst, error / largest);
+  }
+  return worst;
 }
 
 struct KernelStory {
@@ -84,7 +101,7 @@ KernelStory tell(const Spec& spec, const Arch& arch) {
 
   KernelStory story;
   story.spec = to_string(spec);
-  SampleBatch batch(spec);
+  const reference::Batch batch = sample_batch(spec);
   ProgressBar bar(fmt::format("{}: compiling for {}", kernel_name(spec), to_string(arch)));
   Runtime runtime(options);
   const Artifact artifact = runtime.compile(spec, arch);
@@ -97,11 +114,13 @@ KernelStory tell(const Spec& spec, const Arch& arch) {
   Runtime edited_runtime(edited_options);
   story.edited = run_both(edited_runtime, edited_runtime.load(spec, edited_runtime.compile(spec, arch)), batch);
 
-  const ReferenceResult reference = reference_decode(batch.problem());
-  story.clean_error = max_relative_error(batch.problem(), story.librt.clean, reference);
-  story.poisoned_error = max_relative_error(batch.problem(), story.librt.poisoned, reference);
+  const reference::Expected expected = reference::expected_of(batch);
+  story.clean_error = largest_error(story.librt.clean, expected, batch.shape.out_dim());
+  story.poisoned_error = largest_error(story.librt.poisoned, expected, batch.shape.out_dim());
   story.output_elements = static_cast<std::int64_t>(story.librt.clean.out.size());
-  story.padding_elements = batch.fill_padding(kQuietNan);
+  const int valid_row = batch.shape.kv_heads * (batch.shape.first_dim + batch.shape.second_dim);
+  story.padding_elements =
+      batch.first.data.size() + batch.second.data.size() - static_cast<std::size_t>(kSampleTokens * valid_row);
   return story;
 }
 
@@ -155,12 +174,9 @@ std::string in_words(const KernelStory& story, const Arch& arch) {
 int demo(bool json) {
   const Arch arch = parse_arch("sm_90a");
   const std::array<Spec, 2> specs = {
-      MlaDecodeSpec{.dtype = DType::bf16, .num_heads = 16, .page_size = SampleBatch::kPageSize},
-      GqaDecodeSpec{.dtype = DType::bf16,
-                    .num_qo_heads = 32,
-                    .num_kv_heads = 8,
-                    .head_dim = 128,
-                    .page_size = SampleBatch::kPageSize}};
+      MlaDecodeSpec{.dtype = DType::bf16, .num_heads = 16, .page_size = kSamplePageSize},
+      GqaDecodeSpec{
+          .dtype = DType::bf16, .num_qo_heads = 32, .num_kv_heads = 8, .head_dim = 128, .page_size = kSamplePageSize}};
   if (!json) {
     print(paragraph(
         "FlashInfer #941: page size 4, 13 tokens. The last page holds 1 token and 3 slots that nobody has written. "
@@ -179,8 +195,8 @@ int demo(bool json) {
     if (!json) print(in_words(story, arch));
   }
   if (json) {
-    print_json(Json{{"page_size", SampleBatch::kPageSize},
-                    {"tokens", SampleBatch::kTokens},
+    print_json(Json{{"page_size", kSamplePageSize},
+                    {"tokens", kSampleTokens},
                     {"target", to_string(arch)},
                     {"kernels", stories},
                     {"promise_kept", good}});

@@ -104,22 +104,9 @@ void ProofBatch::point_to_tensors() {
 /// Page ids are in random order; table entries before and after those of the requests hold junk.
 void ProofBatch::hand_out_pages(const ProofCase& one, std::uint32_t seed) {
   Random random(seed);
-  std::vector<std::vector<int>> owned;
-  std::vector<int> shared;
-  int count = 0;
-  for (std::size_t b = 0; b < one.kv_lens.size(); ++b) {
-    std::vector<int>& pages = owned.emplace_back();
-    const int kv_len = std::max(one.kv_lens[b], one.device_lens.empty() ? 0 : one.device_lens[b]);
-    for (int i = 0; i * shape_.page_size < kv_len; ++i) {
-      const bool is_shared = i < one.shared_pages;
-      if (is_shared && i < static_cast<int>(shared.size())) {
-        pages.push_back(shared[static_cast<std::size_t>(i)]);
-        continue;
-      }
-      pages.push_back(count++);
-      if (is_shared) shared.push_back(pages.back());
-    }
-  }
+  std::vector<int> kv_lens = one.kv_lens;
+  for (std::size_t b = 0; b < one.device_lens.size(); ++b) kv_lens[b] = std::max(kv_lens[b], one.device_lens[b]);
+  const auto [owned, count] = reference::hand_out_pages(kv_lens, shape_.page_size, one.shared_pages);
   problem_.num_pages = count + kUnownedPages;
   std::vector<int> ids(static_cast<std::size_t>(problem_.num_pages));
   std::iota(ids.begin(), ids.end(), 0);

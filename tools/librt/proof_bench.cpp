@@ -13,7 +13,6 @@
 #include "src/api/plan_impl.hpp"
 #include "src/api/specialize.hpp"
 #include "src/device/virtual/launcher.hpp"
-#include "tools/librt/numbers.hpp"
 
 namespace librt::tool {
 namespace {

@@ -11,12 +11,12 @@
 #include <optional>
 #include <system_error>
 
+#include "src/reference/numbers.hpp"
 #include "src/util/env.hpp"
 #include "src/util/files.hpp"
 #include "src/util/text.hpp"
 #include "tools/librt/builtin_manifests.hpp"
 #include "tools/librt/help_examples.hpp"
-#include "tools/librt/numbers.hpp"
 #include "tools/librt/output_file.hpp"
 #include "tools/librt/progress_bar.hpp"
 #include "tools/librt/sample_batch.hpp"
@@ -67,7 +67,7 @@ Spec sample_spec(const std::string& kernel) {
     if (description(*first.kind()).split == nullptr) continue;
     names.push_back(each.name);
     if (!kernel.empty() && each.name != kernel) continue;
-    const Spec spec = first.with("page_size", SampleBatch::kPageSize);
+    const Spec spec = first.with("page_size", kSamplePageSize);
     const auto with_kv_heads = description(*spec.kind()).with_kv_heads;
     return with_kv_heads == nullptr ? spec : with_kv_heads(spec, 2);
   }
@@ -78,15 +78,14 @@ Spec sample_spec(const std::string& kernel) {
 int write_example(const RunSettings& settings) {
   const std::string& path = settings.example[0];
   const Spec spec = sample_spec(settings.example.size() > 1 ? settings.example[1] : "");
-  SampleBatch batch(spec);
-  batch.fill_padding(kQuietNan);
+  const reference::Batch batch = reference::fill_padding(sample_batch(spec), reference::Poison::quiet_nan);
   std::error_code error;
   if (path.empty()) throw UsageError("--example names no file");
   if (std::filesystem::symlink_status(path, error).type() != std::filesystem::file_type::not_found) {
     throw UsageError(fmt::format("--example: {} is there already, and stays as it is", util::shown(path, 1024)));
   }
   try {
-    util::write_new_file(path, batch_file(batch.problem()));
+    util::write_new_file(path, batch_file(problem_of(batch)));
   } catch (const Error& failure) {
     throw UsageError(fmt::format("--example: {}", failure.what()));
   }
@@ -94,7 +93,7 @@ int write_example(const RunSettings& settings) {
     print_json(Json{{"output", path}, {"spec", to_string(spec)}});
   } else {
     say(fmt::format("{}: one request of {} tokens in pages of {}, with NaN in every slot that no token fills, for {}",
-                    path, SampleBatch::kTokens, SampleBatch::kPageSize, to_string(spec)));
+                    path, kSampleTokens, kSamplePageSize, to_string(spec)));
   }
   return kDone;
 }
@@ -170,8 +169,9 @@ int run(const RunSettings& settings) {
   util::write_file(settings.output, result_file(problem, result));
 
   const DecodeShape shape = shape_of(problem.spec);
-  const auto nan_count = std::count_if(result.out.begin(), result.out.end(),
-                                       [&](std::uint16_t bits) { return is_nan(shape.dtype, bits); });
+  const auto nan_count = std::count_if(result.out.begin(), result.out.end(), [&](std::uint16_t bits) {
+    return std::isnan(reference::to_double(bits, shape.dtype));
+  });
   if (settings.json) {
     print_json(Json{{"output", settings.output},
                     {"spec", to_string(problem.spec)},

@@ -1,38 +1,23 @@
 // A small batch with a page that is not full: for `librt demo`, and to start from.
 #pragma once
 
-#include <cstdint>
-#include <random>
-#include <vector>
+#include <cmath>
 
-#include "tools/librt/decode.hpp"
+#include "src/reference/batch.hpp"
 
 namespace librt::tool {
 
-/// One request of 13 tokens over pages of 4, so that its last page holds 1 token and 3 slots that nobody wrote; the
-/// values are those of a normal distribution, the same ones every time.
-class SampleBatch {
- public:
-  static constexpr int kPageSize = 4;
-  static constexpr int kTokens = 13;
+inline constexpr int kSamplePageSize = 4;
+inline constexpr int kSampleTokens = 13;
 
-  /// @param spec of bf16, and of pages of kPageSize.
-  explicit SampleBatch(const Spec& spec);
-  SampleBatch(const SampleBatch&) = delete;  // the problem points into it
-  SampleBatch& operator=(const SampleBatch&) = delete;
-
-  const DecodeProblem& problem() const { return problem_; }
-
-  /// Writes `bits` to every element of padding and returns how many there are.
-  std::size_t fill_padding(std::uint16_t bits);
-
- private:
-  void fill(std::vector<std::uint16_t>& values, int count);
-
-  std::mt19937 random_{941};
-  std::vector<std::vector<std::uint16_t>> queries_;
-  std::vector<std::vector<std::uint16_t>> pages_;
-  DecodeProblem problem_;
-};
+/// One request whose last page holds 1 token and 3 slots that nobody wrote; four more pages belong to nobody. The same
+/// values every time.
+/// @param spec of pages of kSamplePageSize
+inline reference::Batch sample_batch(const Spec& spec) {
+  reference::Batch batch = reference::make_batch(spec, {.kv_lens = {kSampleTokens}, .seed = 941, .unowned_pages = 4});
+  const int scaled = description(*spec.kind()).scaled_dim;
+  batch.sm_scale = 1.0F / std::sqrt(static_cast<float>(scaled != 0 ? scaled : batch.shape.first_dim));
+  return batch;
+}
 
 }  // namespace librt::tool

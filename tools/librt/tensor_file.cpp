@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include <algorithm>
 #include <cstring>
 #include <limits>
 #include <map>
@@ -11,7 +12,9 @@
 #include <string_view>
 #include <utility>
 
+#include "tools/librt/cache_dump.hpp"
 #include "tools/librt/metadata.hpp"
+#include "tools/librt/page_owners.hpp"
 #include "tools/librt/unread_names.hpp"
 
 namespace librt::tool {
@@ -55,13 +58,6 @@ const Tensor& require_integers(const Safetensors& file, const std::string& name)
   return tensor;
 }
 
-std::vector<std::int32_t> read_integers(const Safetensors& file, const std::string& name) {
-  const Tensor& tensor = require_integers(file, name);
-  std::vector<std::int32_t> values(tensor.bytes.size() / sizeof(std::int32_t));
-  if (!values.empty()) std::memcpy(values.data(), tensor.bytes.data(), tensor.bytes.size());
-  return values;
-}
-
 DType read_dtype(const std::string& name, const Tensor& tensor) {
   if (tensor.dtype == "BF16") return DType::bf16;
   if (tensor.dtype == "F16") return DType::f16;
@@ -76,20 +72,6 @@ class SpecReader {
  public:
   SpecReader(const Safetensors& file, std::string_view kernel, bool hnd)
       : file_(file), kind_(*find_kernel(kernel)), hnd_(hnd) {}
-
-  /// A batch for a plan.
-  void read(DecodeProblem& problem) {
-    said_["batch"] = {problem.batch, {}};
-    const KernelDescription& kernel = description(kind_);
-    for (const Operand& operand : kernel.operands) {
-      const Use use = use_of(kernel, operand);
-      if (use != Use::query && use != Use::pages) continue;
-      const Tensor& tensor = read_shape(operand);
-      (use == Use::query ? problem.queries : problem.pages).push_back(tensor.bytes);
-    }
-    problem.num_pages = said_.at("num_pages").value;
-    problem.spec = spec_of(kernel);
-  }
 
   /// All that a launch without a plan takes.
   OperandLaunch read() {
@@ -204,62 +186,65 @@ class SpecReader {
   std::set<std::string> names_;  // what the others point to
 };
 
-// --- the page table ---
+// --- a batch for a plan ---
 
-void check_one_token_a_request(const Safetensors& file, int batch) {
-  if (file.find("qo_indptr") == nullptr) return;
-  const std::vector<std::int32_t> qo_indptr = read_integers(file, "qo_indptr");
-  if (qo_indptr.size() != static_cast<std::size_t>(batch) + 1) {
-    refuse(fmt::format("tensor qo_indptr has {} elements, but kv_indptr has {}", qo_indptr.size(), batch + 1));
-  }
-  for (std::size_t i = 0; i < qo_indptr.size(); ++i) {
-    if (qo_indptr[i] != static_cast<std::int32_t>(i)) {
-      unsupported(
-          fmt::format("tensor qo_indptr: element {} is {}; only one query token a request is supported, so that "
-                      "it must be {}",
-                      i, qo_indptr[i], i));
+/// What `librt check` would report first, and what it notes that no kernel reads.
+void refuse_findings(const Findings& findings) {
+  constexpr std::string_view kUnsupported = "unsupported";
+  for (const auto* const list : {&findings.problems, &findings.notes}) {
+    for (const FindingList::Finding& finding : list->listed()) {
+      if (finding.kind == kUnsupported) unsupported(finding.what);
+      if (list == &findings.problems) refuse(finding.what);
     }
   }
 }
 
-void check_table(const DecodeProblem& problem, int page_size) {
-  const auto& indptr = problem.kv_indptr;
-  if (indptr[0] < 0) refuse(fmt::format("tensor kv_indptr: element 0 is {}; allowed: 0 or above", indptr[0]));
-  if (static_cast<std::size_t>(indptr[0]) > problem.kv_indices.size()) {
-    refuse(fmt::format("tensor kv_indptr: element 0 is {}, past the end of kv_indices, which has {} elements",
-                       indptr[0], problem.kv_indices.size()));
+Spec spec_of(const KernelKind& kind, const CacheDump& dump) {
+  const KernelDescription& kernel = description(kind);
+  const auto dtype_of = [&](std::string_view field) {
+    for (const Operand& operand : kernel.operands) {
+      if (operand.element != field) continue;
+      for (const auto* const tensors : {&dump.queries, &dump.pages}) {
+        const auto found = std::ranges::find(*tensors, operand.name, &DumpTensor::name);
+        if (found != tensors->end()) return found->format.name == "BF16" ? DType::bf16 : DType::f16;
+      }
+    }
+    refuse(fmt::format("no tensor says the {} of {}", field, kernel.name));
+  };
+  std::vector<int> values;
+  for (const Field& field : kernel.fields) {
+    values.push_back(static_cast<int>(field.dtypes.empty() ? dump.sizes.at(field.name)
+                                                           : static_cast<std::int64_t>(dtype_of(field.name))));
   }
-  for (std::size_t i = 1; i < indptr.size(); ++i) {
-    if (indptr[i] < indptr[i - 1]) {
-      refuse(fmt::format("tensor kv_indptr: element {} is {}, below the {} before it; it must never fall", i, indptr[i],
-                         indptr[i - 1]));
+  const Spec spec(kind, values);
+  try {
+    validate(spec);
+  } catch (const Error& error) {
+    std::vector<std::string_view> names;
+    for (const auto* const tensors : {&dump.queries, &dump.pages}) {
+      for (const DumpTensor& tensor : *tensors) names.push_back(tensor.name);
     }
-    if (static_cast<std::size_t>(indptr[i]) > problem.kv_indices.size()) {
-      refuse(fmt::format("tensor kv_indptr: element {} is {}, past the end of kv_indices, which has {} elements", i,
-                         indptr[i], problem.kv_indices.size()));
-    }
+    refuse(fmt::format("the shapes of tensors {}: {}", fmt::join(names, ", "), error.what()));
   }
-  for (std::size_t b = 0; b + 1 < indptr.size(); ++b) {
-    const std::int64_t pages = indptr[b + 1] - indptr[b];
-    if (pages == 0) continue;
-    const std::int32_t last = problem.kv_last_page_len[b];
-    if (last < 1 || last > page_size) {
-      refuse(fmt::format("tensor kv_last_page_len: element {} is {}; allowed for a request with pages: 1..{}", b, last,
-                         page_size));
-    }
-    if ((pages - 1) * page_size + last > kMaxInt) {
-      refuse(
-          fmt::format("tensor kv_indptr: element {} gives request {} {} pages of {} tokens; at most {} tokens are "
-                      "supported",
-                      b + 1, b, pages, page_size, kMaxInt));
-    }
+  return spec;
+}
+
+DecodeProblem problem_of(const KernelKind& kind, const CacheDump& dump) {
+  DecodeProblem problem{.spec = spec_of(kind, dump), .num_pages = dump.num_pages};
+  const auto narrowed = [](const std::vector<std::int64_t>& values) {
+    return std::vector<std::int32_t>(values.begin(), values.end());
+  };
+  problem.kv_indptr = narrowed(*dump.kv_indptr);
+  problem.kv_indices = narrowed(*dump.kv_indices);
+  problem.kv_last_page_len = narrowed(*dump.kv_last_page_len);
+  problem.batch = static_cast<int>(problem.kv_indptr.size()) - 1;
+  const DecodeShape shape = shape_of(problem.spec);
+  for (const DumpTensor& query : dump.queries) problem.queries.push_back(query.bytes);
+  for (std::size_t part = 0; part < dump.pages.size(); ++part) {
+    problem.pages.push_back(dump.pages[part].bytes);
+    problem.strides.push_back(dump.hnd ? hnd_strides(shape, part) : nhd_strides(shape, part));
   }
-  for (auto i = static_cast<std::size_t>(indptr.front()); i < static_cast<std::size_t>(indptr.back()); ++i) {
-    if (problem.kv_indices[i] < 0 || problem.kv_indices[i] >= problem.num_pages) {
-      refuse(fmt::format("tensor kv_indices: element {} is {}, but there are {} pages, and a request owns this entry",
-                         i, problem.kv_indices[i], problem.num_pages));
-    }
-  }
+  return problem;
 }
 
 void check_sizes(const Safetensors& file, const Spec& spec, const std::string& kernel) {
@@ -273,37 +258,27 @@ void check_sizes(const Safetensors& file, const Spec& spec, const std::string& k
 TensorFile read_tensor_file(const std::string& path) {
   TensorFile result{Safetensors::load(path), {}, {}, {}};
   const Safetensors& file = result.file;
-  DecodeProblem& problem = result.problem;
-  const std::string kernel = read_kernel(file);
-  UnreadNames unread = unread_names(file, kernel);
-  if (!unread.refused.empty()) unsupported(unread.refused.front());
-  result.ignored = std::move(unread.ignored);
-  const bool hnd = read_hnd(file);
-  if (description(*find_kernel(kernel)).split == nullptr) {
-    result.launch = SpecReader(file, kernel, hnd).read();
-    check_sizes(file, result.launch->spec, kernel);
+  const auto kernel = metadata(file, "kernel");
+  const KernelKind* const kind = kernel ? find_kernel(*kernel) : nullptr;
+  if (kind != nullptr && !description(*kind).internal && description(*kind).split == nullptr) {
+    UnreadNames unread = unread_names(file, *kernel);
+    if (!unread.refused.empty()) unsupported(unread.refused.front());
+    result.ignored = std::move(unread.ignored);
+    result.launch = SpecReader(file, *kernel, read_hnd(file)).read();
+    check_sizes(file, result.launch->spec, *kernel);
     inspect(*result.launch);
     return result;
   }
-  problem.sm_scale = read_sm_scale(file);
-  for (const auto& check : kMetadataChecks) check(file);
-
-  problem.kv_indptr = read_integers(file, "kv_indptr");
-  problem.kv_indices = read_integers(file, "kv_indices");
-  problem.kv_last_page_len = read_integers(file, "kv_last_page_len");
-  if (problem.kv_indptr.empty()) refuse("tensor kv_indptr has no elements; it must have batch + 1");
-  problem.batch = static_cast<int>(problem.kv_indptr.size()) - 1;
-  if (problem.kv_last_page_len.size() != static_cast<std::size_t>(problem.batch)) {
-    refuse(fmt::format("tensor kv_last_page_len has {} elements; kv_indptr has {}, so that {} are needed",
-                       problem.kv_last_page_len.size(), problem.kv_indptr.size(), problem.batch));
+  static_cast<void>(read_kernel(file));  // its name must be there
+  Findings findings;
+  const CacheDump dump = read_cache_dump(file, findings);
+  const PageOwners owners(dump, findings);
+  refuse_findings(findings);
+  for (const FindingList::Finding& note : findings.notes.listed()) {
+    if (note.kind == "ignored") result.ignored.push_back(note.what);
   }
-  check_one_token_a_request(file, problem.batch);
-  SpecReader(file, kernel, hnd).read(problem);
-  const DecodeShape shape = shape_of(problem.spec);
-  check_sizes(file, problem.spec, kernel);
-  for (std::size_t part = 0; part < shape.pages.size(); ++part)
-    problem.strides.push_back(hnd ? hnd_strides(shape, part) : nhd_strides(shape, part));
-  check_table(problem, shape.page_size);
+  result.problem = problem_of(*kind, dump);
+  result.problem.sm_scale = read_sm_scale(file);
   return result;
 }
 

@@ -1,4 +1,4 @@
-#include "tests/support/batch.hpp"
+#include "src/reference/batch.hpp"
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
@@ -10,7 +10,7 @@
 #include <random>
 #include <stdexcept>
 
-namespace librt::test {
+namespace librt::reference {
 namespace {
 
 using Random = std::mt19937_64;
@@ -54,31 +54,7 @@ PagedStore make_store(int num_pages, int page_size, int heads, int dim, Layout l
   return store;
 }
 
-/// Page ids of each request, and how many pages they need in all.
-struct Ownership {
-  std::vector<std::vector<int>> pages;
-  int count = 0;
-};
-
-Ownership hand_out_pages(const Recipe& recipe, int page_size) {
-  Ownership owned;
-  std::vector<int> shared;
-  for (const int kv_len : recipe.kv_lens) {
-    std::vector<int> pages;
-    for (int i = 0; i * page_size < kv_len; ++i) {
-      if (i < recipe.shared_pages) {
-        if (i == static_cast<int>(shared.size())) shared.push_back(owned.count++);
-        pages.push_back(shared[static_cast<std::size_t>(i)]);
-      } else {
-        pages.push_back(owned.count++);
-      }
-    }
-    owned.pages.push_back(std::move(pages));
-  }
-  return owned;
-}
-
-void write_table(Batch& batch, const Recipe& recipe, const Ownership& owned, const std::vector<int>& page_ids,
+void write_table(Batch& batch, const Recipe& recipe, const PageOwnership& owned, const std::vector<int>& page_ids,
                  Random& random) {
   const int num_pages = static_cast<int>(page_ids.size());
   for (int i = 0; i < recipe.entries_before; ++i) batch.kv_indices.push_back(junk(random, num_pages));
@@ -187,6 +163,23 @@ std::vector<bool> valid_slots(const Batch& batch) {
 
 }  // namespace
 
+PageOwnership hand_out_pages(std::span<const int> kv_lens, int page_size, int shared_pages) {
+  PageOwnership owned;
+  std::vector<int> shared;
+  for (const int kv_len : kv_lens) {
+    std::vector<int>& pages = owned.pages.emplace_back();
+    for (int i = 0; i * page_size < kv_len; ++i) {
+      if (i < shared_pages) {
+        if (i == static_cast<int>(shared.size())) shared.push_back(owned.count++);
+        pages.push_back(shared[static_cast<std::size_t>(i)]);
+      } else {
+        pages.push_back(owned.count++);
+      }
+    }
+  }
+  return owned;
+}
+
 Shape shape_of(const Spec& spec) {
   if (const auto mla = spec.as<MlaDecodeSpec>()) {
     return {.is_mla = true,
@@ -251,7 +244,7 @@ Batch make_batch(const Spec& spec, const Recipe& recipe) {
   const Shape& shape = batch.shape;
   batch.sm_scale = 1.0F / std::sqrt(static_cast<float>(shape.first_dim + shape.q_pe_dim()));
 
-  const Ownership owned = hand_out_pages(recipe, shape.page_size);
+  const PageOwnership owned = hand_out_pages(recipe.kv_lens, shape.page_size, recipe.shared_pages);
   std::vector<int> page_ids(static_cast<std::size_t>(std::max(1, owned.count + recipe.unowned_pages)));
   std::iota(page_ids.begin(), page_ids.end(), 0);
   if (recipe.permuted) {
@@ -324,4 +317,4 @@ Batch pick(const Batch& batch, const std::vector<int>& requests) {
   return picked;
 }
 
-}  // namespace librt::test
+}  // namespace librt::reference

@@ -5,7 +5,7 @@
 
 #include <cstdint>
 
-namespace librt::test {
+namespace librt::reference {
 
 using Bits = std::uint16_t;
 
@@ -23,5 +23,6 @@ struct SpecialBits {
 SpecialBits special_bits(DType dtype);
 
 constexpr Bits kSign = 0x8000;
+constexpr Bits kNaN = 0x7fff;  ///< in bf16 and in f16
 
-}  // namespace librt::test
+}  // namespace librt::reference

@@ -1,4 +1,4 @@
-#include "tests/support/reference.hpp"
+#include "src/reference/reference.hpp"
 
 #include <fmt/format.h>
 
@@ -6,7 +6,7 @@
 #include <limits>
 #include <stdexcept>
 
-namespace librt::test {
+namespace librt::reference {
 namespace {
 
 constexpr double kInfinity = std::numeric_limits<double>::infinity();
@@ -90,7 +90,7 @@ std::span<const Bits> ValidRows::at(int position) const {
       .subspan(store_->row(page, position % store_->page_size, head_), static_cast<std::size_t>(store_->dim));
 }
 
-Expected reference(const Batch& batch) {
+Expected expected_of(const Batch& batch) {
   const Shape& shape = batch.shape;
   const auto dim = static_cast<std::size_t>(shape.out_dim());
   Expected expected;
@@ -120,4 +120,4 @@ std::vector<double> softmax_weights(const Batch& batch, int request, int qo_head
   return std::move(result.weights);
 }
 
-}  // namespace librt::test
+}  // namespace librt::reference

@@ -11,9 +11,9 @@
 #include <string>
 #include <vector>
 
-#include "tests/support/numbers.hpp"
+#include "src/reference/numbers.hpp"
 
-namespace librt::test {
+namespace librt::reference {
 
 /// What a test must know of either kind of spec.
 struct Shape {
@@ -47,6 +47,15 @@ struct PagedStore {
     return {buffer.data(), num_pages, page_stride, token_stride, head_stride};
   }
 };
+
+/// Pages of each request, numbered from 0, and how many they need in all.
+struct PageOwnership {
+  std::vector<std::vector<int>> pages{};
+  int count = 0;
+};
+
+/// @param shared_pages leading pages that requests have in common, as far as they have so many
+PageOwnership hand_out_pages(std::span<const int> kv_lens, int page_size, int shared_pages);
 
 struct Recipe {
   std::vector<int> kv_lens{};
@@ -120,4 +129,4 @@ Batch fill_padding(Batch batch, Poison poison, Operands operands = {}, std::uint
 /// The batch with only these requests, in this order, over the same pool: what only others own becomes padding.
 Batch pick(const Batch& batch, const std::vector<int>& requests);
 
-}  // namespace librt::test
+}  // namespace librt::reference

@@ -1,10 +1,10 @@
-#include "tests/support/numbers.hpp"
+#include "src/reference/numbers.hpp"
 
 #include <cmath>
 #include <limits>
 #include <vector>
 
-namespace librt::test {
+namespace librt::reference {
 namespace {
 
 struct Format {
@@ -72,4 +72,4 @@ SpecialBits special_bits(DType dtype) {
           .smallest_denormal = 1};
 }
 
-}  // namespace librt::test
+}  // namespace librt::reference
