@@ -30,17 +30,12 @@ struct Manifest {
 /// Reads {"archs": ["sm_90a", ...], "specs": [...], "source": "...", "note": "..."}, of which only "specs" has to be
 /// there. A spec is a line, as parse_spec() reads it, or an object:
 ///
-///     "KERNEL dtype=bf16,f16 num_qo_heads=32 num_kv_heads=8 head_dim=128 page_size=16..128*2"
-///     {"kernel": "KERNEL", "dtype": "bf16", "num_heads": [16, 128], "page_size": "1..4"}
+///     "KERNEL dtype=bf16,f16 num_qo_heads=32 num_kv_heads=8 head_dim=128 page_size=16,32,64"
+///     {"kernel": "KERNEL", "dtype": "bf16", "num_heads": [16, 128], "page_size": 64}
 ///
-/// In both, a member may have several values: with commas between them (in an object also as an array), and as ranges:
-///
-///     A..B          A, A+1, A+2, ... up to B
-///     A..B+STEP     A, A+STEP, A+2*STEP, ... up to B
-///     A..B*FACTOR   A, A*FACTOR, A*FACTOR*FACTOR, ... up to B
-///
-/// An entry stands for every combination of its members' values, the last member of the spec's struct changing fastest.
-/// Equal specs are kept once.
+/// In both, a member may have several values, with commas between them, in an object also as an array. An entry stands
+/// for every combination of its members' values, the last member of the spec's struct changing fastest. Equal specs are
+/// kept once.
 ///
 /// @param origin what the errors call the text, e.g. its path.
 /// Throws Error(invalid_argument) that names the origin, the entry, the member, its value and what is allowed: for text
@@ -50,7 +45,7 @@ LIBRT_API Manifest parse_manifest(std::string_view text, std::string_view origin
 /// As parse_manifest(), of a file. Throws Error(io), too.
 LIBRT_API Manifest read_manifest(const std::string& path);
 
-/// Text that parse_manifest() reads back: one line for each spec, without ranges.
+/// Text that parse_manifest() reads back: one line for each spec.
 LIBRT_API std::string to_json(const Manifest& manifest);
 
 }  // namespace librt

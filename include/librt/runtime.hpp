@@ -75,13 +75,11 @@ class LIBRT_API Runtime {
   /// not_cached, driver.
   Kernel get(const Spec& spec);
 
-  /// get(), ahead of need: at the start of a program, so that no request waits for a compile and nothing is loaded in
-  /// the middle of a capture of a CUDA graph (which the driver may refuse). The decode and the merge are then on the
-  /// device in full, and later calls of get() for these specs find them in memory, without a lock, until
-  /// drop_memory_cache(). Throws as get().
-  Kernel prepare(const Spec& spec);
-  /// As prepare() of each, side by side on up to `threads` threads (0 = one for each core); in the order of `specs`.
-  /// All are tried before the error of the first that failed is thrown; the others then stay prepared.
+  /// get() of each ahead of need, side by side on up to `threads` threads (0 = one for each core); in the order of
+  /// `specs`. At the start of a program, so that no request waits for a compile and nothing is loaded in the middle of
+  /// a capture of a CUDA graph (which the driver may refuse): the decode and the merge are then on the device in full,
+  /// and later calls of get() find them in memory, without a lock, until drop_memory_cache(). Throws as get(): all are
+  /// tried before the error of the first that failed is thrown; the others then stay prepared.
   std::vector<Kernel> prepare(std::span<const Spec> specs, unsigned threads = 0);
 
   /// The specialization for any architecture that NVRTC supports. Needs no device.

@@ -28,7 +28,7 @@ constexpr std::size_t kKeyDigits = 2 * sizeof(util::Digest);
 
 cache::Store open_store(const std::string& path, const Options& options) {
   return {path, util::Log([](LogLevel, std::string_view) {}, LogLevel::error), api::validate_entry,
-          cache::StoreOptions{.trust = api::trust_of(options.cache_trust)}};
+          cache::StoreOptions{.trust = options.cache_trust}};
 }
 
 /// Nothing where there is no directory.
@@ -148,10 +148,7 @@ std::string_view to_string(CacheFinding finding) noexcept {
   return "unknown";
 }
 
-CacheLocation cache_location(const Options& options) try {
-  cache::Location location = cache::locate(options.cache_dir);
-  return {.path = std::move(location.path), .reason = std::move(location.reason)};
-} catch (...) {
+CacheLocation cache_location(const Options& options) try { return cache::locate(options.cache_dir); } catch (...) {
   api::leave_with_exception();
 }
 
@@ -187,10 +184,7 @@ std::vector<CacheVerdict> cache_verify(const Options& options) try {
   std::vector<CacheVerdict> verdicts;
   for (const cache::Store& store : all_stores(options)) {
     store.visit([&](cache::StoredFile file, const cache::Store::Place*) {
-      const auto finding = file.finding == cache::Finding::ok        ? CacheFinding::ok
-                           : file.finding == cache::Finding::corrupt ? CacheFinding::corrupt
-                                                                     : CacheFinding::untrusted;
-      verdicts.push_back({.path = std::move(file.path), .finding = finding, .reason = std::move(file.reason)});
+      verdicts.push_back({.path = std::move(file.path), .finding = file.finding, .reason = std::move(file.reason)});
     });
   }
   return verdicts;
@@ -233,13 +227,7 @@ CacheCollected cache_collect(const CacheCollectOptions& what, const Options& opt
     throw Error(ErrorCode::io, fmt::format("{} entries {} removed; {}", collected.removed_entries,
                                            what.dry_run ? "would be" : "were", collected.problem));
   }
-  return {.entries = collected.entries,
-          .bytes = collected.bytes,
-          .removed_entries = collected.removed_entries,
-          .removed_bytes = collected.removed_bytes,
-          .removed_temporaries = collected.removed_temporaries,
-          .removed_locks = collected.removed_locks,
-          .removed_keys = std::move(collected.removed_keys)};
+  return collected;
 } catch (...) {
   api::leave_with_exception();
 }

@@ -12,10 +12,6 @@
 
 namespace librt::api {
 
-inline cache::Trust trust_of(CacheTrust trust) {
-  return trust == CacheTrust::shared ? cache::Trust::shared : cache::Trust::own;
-}
-
 /// What keeps this from being a key or the beginning of one; empty if nothing does.
 std::string key_problem(std::string_view key);
 

@@ -68,17 +68,16 @@ CompileService::CompileService(const Options& options)
       kernels_dir_(options.kernels_dir),
       nvrtc_path_(options.nvrtc),
       edits_(options.source_edits),
-      trust_(trust_of(options.cache_trust)),
+      trust_(options.cache_trust),
       cache_(tiers_options(options), log_, validate_entry, to_artifact) {
   warn_of_unknown_variables(log_);
 }
 
 cache::TiersOptions CompileService::tiers_options(const Options& options) const {
-  cache::TiersOptions tiers{.mode = options.cache_mode,
-                            .store = {.trust = trust_of(options.cache_trust),
-                                      .fsync = options.cache_fsync,
-                                      .max_bytes = options.cache_max_bytes},
-                            .lock_timeout = std::chrono::milliseconds(options.lock_timeout_ms)};
+  cache::TiersOptions tiers{
+      .mode = options.cache_mode,
+      .store = {.trust = options.cache_trust, .fsync = options.cache_fsync, .max_bytes = options.cache_max_bytes},
+      .lock_timeout = std::chrono::milliseconds(options.lock_timeout_ms)};
   if (options.cache_mode == CacheMode::off) return tiers;
   for (const std::string& directory : options.cache_read_only) cache::require_absolute("cache_read_only", directory);
   tiers.read_only = options.cache_read_only;
@@ -302,9 +301,7 @@ CacheExplanation CompileService::explain(const Specialized& specialized, const A
   if (const auto nearest = cache_.tiers().nearest(request.key_document)) {
     explanation.nearest_key = nearest->key;
     explanation.nearest_path = nearest->path;
-    for (const cache::Difference& each : nearest->differences) {
-      explanation.differences.push_back({.field = each.field, .wanted = each.wanted, .found = each.found});
-    }
+    explanation.differences = nearest->differences;
   }
   return explanation;
 }

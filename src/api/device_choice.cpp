@@ -26,9 +26,8 @@ DeviceChoice parse_device(std::string_view text) {
   constexpr std::string_view kVirtual = "virtual:";
   DeviceChoice choice;
   if (text.starts_with(kCuda)) {
-    const std::string_view number = text.substr(kCuda.size());
-    const auto [end, error] = std::from_chars(number.data(), number.data() + number.size(), choice.ordinal);
-    if (error != std::errc{} || end != number.data() + number.size() || choice.ordinal < 0) refuse(text);
+    choice.ordinal = util::number_in<int>(text.substr(kCuda.size())).value_or(-1);
+    if (choice.ordinal < 0) refuse(text);
     return choice;
   }
   choice.is_virtual = true;

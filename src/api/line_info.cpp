@@ -58,8 +58,7 @@ std::string without_line_info(std::string_view ptx) {
 std::string ptx_with_lines(const Options& options, const Specialized& specialized, const Artifact& artifact) {
   jit::Program program = jit::make_program(specialized.program, artifact.arch);
   program.options.emplace_back("-lineinfo");
-  const jit::KernelSources sources =
-      load_sources(options.kernels_dir, options.source_edits, trust_of(options.cache_trust));
+  const jit::KernelSources sources = load_sources(options.kernels_dir, options.source_edits, options.cache_trust);
   jit::Compiled compiled = jit::Nvrtc(jit::identify_nvrtc(options.nvrtc)).compile(program, sources);
   if (without_line_info(compiled.ptx) != without_line_info(artifact.ptx)) {
     throw Error(ErrorCode::internal,

@@ -15,6 +15,7 @@
 #include "src/api/spec_pattern.hpp"
 #include "src/kernel/registry.hpp"
 #include "src/util/files.hpp"
+#include "src/util/refuse.hpp"
 #include "src/util/text.hpp"
 
 namespace librt {
@@ -27,9 +28,7 @@ constexpr std::array<std::string_view, 4> kMembers = {"archs", "specs", "source"
 constexpr std::string_view kShape =
     R"({"archs": ["sm_90a", ...], "specs": ["KERNEL key=value ...", ...], "source": "...", "note": "..."})";
 
-[[noreturn]] void refuse(const std::string& what) {
-  throw Error(ErrorCode::invalid_argument, what);
-}
+using util::refuse;
 
 /// What `read` throws, with the place in front.
 template <class Read>

@@ -49,10 +49,9 @@ bool parse_switch(const char* name, const std::string& text) {
 }
 
 unsigned parse_milliseconds(const char* name, const std::string& text) {
-  unsigned value = 0;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-  if (error != std::errc{} || end != text.data() + text.size()) refuse(name, text, "0..4294967295 milliseconds");
-  return value;
+  const auto value = util::number_in<unsigned>(text);
+  if (!value) refuse(name, text, "0..4294967295 milliseconds");
+  return *value;
 }
 
 /// Empty parts are left out.

@@ -15,6 +15,7 @@
 #include "kernels/work.h"
 #include "src/api/plan_impl.hpp"
 #include "src/util/hash.hpp"
+#include "src/util/refuse.hpp"
 
 namespace librt::api {
 namespace {
@@ -27,9 +28,7 @@ std::size_t align_up(std::size_t bytes) {
   return (bytes + kAlignment - 1) / kAlignment * kAlignment;
 }
 
-[[noreturn]] void refuse(const std::string& what) {
-  throw Error(ErrorCode::invalid_argument, what);
-}
+using util::refuse;
 
 SplitShape shape_of(const Spec& spec, const Arch& arch) {
   const auto split = description(*spec.kind()).split;

@@ -10,10 +10,6 @@
 
 namespace librt {
 
-Kernel Runtime::prepare(const Spec& spec) {
-  return get(spec);
-}
-
 std::vector<Kernel> Runtime::prepare(std::span<const Spec> specs, unsigned threads) {
   std::vector<std::optional<Kernel>> made(specs.size());
   std::vector<std::exception_ptr> failures(specs.size());

@@ -98,7 +98,7 @@ void require_room(CompileService& compiler, const Options& options, const std::v
   };
   if (std::ranges::all_of(list, is_there)) return;
   const std::string path = cache_location(options).path;
-  const std::string problem = cache::store_problem(path, {.trust = trust_of(options.cache_trust)});
+  const std::string problem = cache::store_problem(path, {.trust = options.cache_trust});
   if (problem.empty()) return;
   throw Error(ErrorCode::invalid_argument, fmt::format("the cache directory {} cannot be filled: {}", path, problem));
 }

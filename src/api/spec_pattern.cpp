@@ -6,13 +6,13 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
-#include <charconv>
 #include <cstdint>
 #include <optional>
 #include <utility>
 
 #include "src/kernel/registry.hpp"
 #include "src/kernel/spec_words.hpp"
+#include "src/util/refuse.hpp"
 #include "src/util/text.hpp"
 
 namespace librt::api {
@@ -21,51 +21,9 @@ namespace {
 using util::shown;
 
 constexpr std::size_t kMostInValue = 32;
-constexpr std::string_view kAllowed = "a value, A..B, A..B+STEP, A..B*FACTOR, or several of them with commas";
+constexpr std::string_view kAllowed = "a value, or several of them with commas";
 
-[[noreturn]] void refuse(const std::string& what) {
-  throw Error(ErrorCode::invalid_argument, what);
-}
-
-std::optional<std::uint64_t> number(std::string_view text) {
-  std::uint32_t value = 0;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-  if (error != std::errc{} || end != text.data() + text.size()) return std::nullopt;
-  return value;
-}
-
-struct Range {
-  std::uint64_t first = 0;
-  std::uint64_t last = 0;
-  std::uint64_t step = 1;    // added
-  std::uint64_t factor = 0;  // multiplied, unless it is 0
-
-  std::uint64_t count() const {
-    if (factor == 0) return (last - first) / step + 1;
-    std::uint64_t values = 0;
-    for (std::uint64_t value = first; value <= last; value *= factor) ++values;
-    return values;
-  }
-  std::uint64_t after(std::uint64_t value) const { return factor == 0 ? value + step : value * factor; }
-};
-
-/// "A..B", "A..B+STEP" or "A..B*FACTOR", `dots` being where the dots are. Nothing if it is none of these.
-std::optional<Range> parse_range(std::string_view text, std::size_t dots) {
-  std::string_view last = text.substr(dots + 2);
-  Range range;
-  if (const std::size_t sign = last.find_first_of("+*"); sign != std::string_view::npos) {
-    const auto change = number(last.substr(sign + 1));
-    if (!change) return std::nullopt;
-    (last[sign] == '+' ? range.step : range.factor) = *change;
-    if (last[sign] == '+' ? *change < 1 : *change < 2) return std::nullopt;
-    last = last.substr(0, sign);
-  }
-  const auto from = number(text.substr(0, dots)), to = number(last);
-  if (!from || !to || *from > *to || (range.factor != 0 && *from == 0)) return std::nullopt;
-  range.first = *from;
-  range.last = *to;
-  return range;
-}
+using util::refuse;
 
 bool is_word(std::string_view text) {
   return !text.empty() &&
@@ -117,24 +75,11 @@ void SpecPattern::add_item(Member& to, std::string_view item, std::string_view a
   const auto malformed = [&] {
     refuse(fmt::format("{}: {}={} is not a list of values; allowed: {}", kernel_, to.name, shown(all), kAllowed));
   };
-  const auto require_room = [&](std::uint64_t more) {
-    if (more <= max_values_ - to.values.size()) return;
-    refuse(fmt::format("{}: {}={} stands for {} values; allowed: at most {}", kernel_, to.name, shown(all),
-                       to.values.size() + more, max_values_));
-  };
   if (!is_word(item) || item.size() > kMostInValue) malformed();
-  const std::size_t dots = item.find("..");
-  if (dots == std::string_view::npos) {
-    require_room(1);
-    to.values.emplace_back(item);
-    return;
+  if (to.values.size() == max_values_) {
+    refuse(fmt::format("{}: {}={} has more than {} values", kernel_, to.name, shown(all), max_values_));
   }
-  const std::optional<Range> range = parse_range(item, dots);
-  if (!range) malformed();
-  require_room(range->count());
-  for (std::uint64_t value = range->first; value <= range->last; value = range->after(value)) {
-    to.values.push_back(std::to_string(value));
-  }
+  to.values.emplace_back(item);
 }
 
 std::size_t SpecPattern::count(std::size_t before, std::size_t limit) const {

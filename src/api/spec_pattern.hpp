@@ -21,8 +21,8 @@ class SpecPattern {
   /// "KERNEL member=VALUES ...".
   static SpecPattern parse_line(std::string_view line, std::size_t max_values);
 
-  /// `values` as in include/librt/manifest.hpp: "16", "bf16,f16", "1..4", "16..128*2". A second call for the same
-  /// member adds to the first one's.
+  /// `values` as in include/librt/manifest.hpp: "16", "bf16,f16". A second call for the same member adds to the first
+  /// one's.
   void add(std::string_view member, std::string_view values);
 
   /// How many specs the entry stands for; more than `limit` is an error that says that the manifest has `before`

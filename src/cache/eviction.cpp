@@ -225,7 +225,9 @@ Collected Store::collect(const CollectOptions& options) {
   try {
     return collect_in(root_, access(), options);
   } catch (const std::exception& error) {
-    return {.problem = error.what()};
+    Collected failed;
+    failed.problem = error.what();
+    return failed;
   }
 }
 

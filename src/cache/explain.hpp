@@ -11,11 +11,7 @@
 
 namespace librt::cache {
 
-struct Difference {
-  std::string field;   // "target", "spec.head_dim", "headers[device/mask.cuh]"
-  std::string wanted;  // "none" where there is no such field
-  std::string found;
-};
+using Difference = CacheDifference;
 
 /// Of two key documents (JSON objects), in the order of the fields.
 std::vector<Difference> differences(std::string_view wanted, std::string_view found);

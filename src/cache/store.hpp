@@ -1,6 +1,8 @@
 // The disk store: bytes in, bytes out, best effort. It knows neither kernels nor CUDA.
 #pragma once
 
+#include <librt/cache.hpp>
+
 #include <atomic>
 #include <chrono>
 #include <cstddef>
@@ -32,7 +34,7 @@ struct Found {
   util::Digest key{};                      // of the entry
 };
 
-enum class Finding { ok, corrupt, untrusted };
+using Finding = CacheFinding;
 
 /// One file of the store, as scan() saw it.
 struct StoredFile {
@@ -62,16 +64,9 @@ struct CollectOptions {
   std::chrono::milliseconds lock_timeout{0};  // how long to wait for another collector
 };
 
-struct Collected {
-  bool done = false;          // false: another process was collecting, or the directory cannot be used
-  std::string problem{};      // why not; or, though it is done, why an entry is still there or was not looked at
-  std::uint64_t entries = 0;  // before
-  std::uint64_t bytes = 0;
-  std::uint64_t removed_entries = 0;
-  std::uint64_t removed_bytes = 0;
-  std::uint64_t removed_temporaries = 0;
-  std::uint64_t removed_locks = 0;
-  std::vector<std::string> removed_keys{};
+struct Collected : CacheCollected {
+  bool done = false;      // false: another process was collecting, or the directory cannot be used
+  std::string problem{};  // why not; or, though it is done, why an entry is still there or was not looked at
 };
 
 /// True if the entry is on disk.
@@ -179,10 +174,7 @@ class Store {
 };
 
 /// Where the cache is: `option` if not empty, else XDG_CACHE_HOME/librt, HOME/.cache/librt.
-struct Location {
-  std::string path;    // absolute; empty = memory only
-  std::string reason;  // "option", "LIBRT_CACHE_DIR" (which named the option), "XDG_CACHE_HOME", "HOME", or why none
-};
+using Location = CacheLocation;
 /// Throws as require_absolute().
 Location locate(const std::string& option);
 

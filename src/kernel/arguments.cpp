@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "src/kernel/launch_checks.hpp"
+#include "src/util/refuse.hpp"
 #include "src/util/text.hpp"
 
 namespace librt::kernel {
@@ -17,9 +18,7 @@ namespace {
 
 constexpr Binding kUnbound{};
 
-[[noreturn]] void refuse(const std::string& what) {
-  throw Error(ErrorCode::invalid_argument, what);
-}
+using util::refuse;
 
 Binding::Kind kind_of(const Operand& operand) {
   switch (operand.form) {

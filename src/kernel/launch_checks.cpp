@@ -7,14 +7,14 @@
 #include <algorithm>
 #include <array>
 
+#include "src/util/refuse.hpp"
+
 namespace librt::kernel {
 namespace {
 
 constexpr std::uintptr_t kWorkspaceAlignment = 256;
 
-[[noreturn]] void refuse(const std::string& what) {
-  throw Error(ErrorCode::invalid_argument, what);
-}
+using util::refuse;
 
 std::uintptr_t address_of(const void* pointer) {
   return reinterpret_cast<std::uintptr_t>(pointer);

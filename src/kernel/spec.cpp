@@ -14,14 +14,13 @@
 #include "src/kernel/kind.hpp"
 #include "src/kernel/registry.hpp"
 #include "src/kernel/spec_words.hpp"
+#include "src/util/refuse.hpp"
 #include "src/util/text.hpp"
 
 namespace librt {
 namespace {
 
-[[noreturn]] void refuse(const std::string& what) {
-  throw Error(ErrorCode::invalid_argument, what);
-}
+using util::refuse;
 
 const KernelDescription& description_of(const Spec& spec) {
   if (spec.kind() == nullptr) {

@@ -5,14 +5,6 @@
 #include <bit>
 
 namespace librt::ptx {
-namespace {
-
-bool in_mask(std::uint32_t mask, unsigned lane) {
-  return ((mask >> lane) & 1u) != 0;
-}
-
-}  // namespace
-
 void SanitizerInstrument::plan(const Kernel& kernel) {
   kernel_ = &kernel;
   code_ = kernel.code.data();

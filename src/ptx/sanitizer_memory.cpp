@@ -6,14 +6,6 @@
 #include "src/ptx/sanitizer_instrument.hpp"
 
 namespace librt::ptx {
-namespace {
-
-bool in_mask(std::uint32_t mask, unsigned lane) {
-  return ((mask >> lane) & 1u) != 0;
-}
-
-}  // namespace
-
 void SanitizerInstrument::access_lanes(Warp& warp, const Instruction& in, const Step& step, std::uint32_t mask,
                                        bool writes) {
   const std::size_t at = index_of(in);

@@ -8,10 +8,6 @@
 namespace librt::ptx {
 namespace {
 
-bool in_mask(std::uint32_t mask, unsigned lane) {
-  return ((mask >> lane) & 1u) != 0;
-}
-
 /// Whether bit `operand` of the index (4, 2 or 1) can change the result while the bits of `free` may be anything.
 bool matters(unsigned table, unsigned index, unsigned operand, unsigned free) {
   for (unsigned others = 0; others < 8; ++others) {

@@ -7,10 +7,6 @@
 namespace librt::ptx {
 namespace {
 
-bool in_mask(std::uint32_t mask, unsigned lane) {
-  return ((mask >> lane) & 1u) != 0;
-}
-
 constexpr unsigned kMostBytes = 16;  // of one lane's access
 
 }  // namespace

@@ -8,10 +8,6 @@
 namespace librt::ptx {
 namespace {
 
-bool in_mask(std::uint32_t mask, unsigned lane) {
-  return ((mask >> lane) & 1u) != 0;
-}
-
 unsigned width(InstructionInfo::Register r) {
   return r.bytes == 0 ? 1 : r.bytes;
 }

@@ -6,10 +6,6 @@
 namespace librt::ptx {
 namespace {
 
-bool in_mask(std::uint32_t mask, unsigned lane) {
-  return ((mask >> lane) & 1u) != 0;
-}
-
 /// out[column][row] = in[row][column] of an 8x8 matrix of 2-byte elements.
 void transpose(const Labels (&in)[128], Labels (&out)[128]) {
   for (unsigned row = 0; row < 8; ++row)

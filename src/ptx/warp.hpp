@@ -16,6 +16,11 @@
 
 namespace librt::ptx {
 
+/// Always inline: the handlers are compiled for two instruction sets, and a call could take either's copy.
+[[gnu::always_inline]] inline bool in_mask(std::uint32_t mask, unsigned lane) {
+  return ((mask >> lane) & 1u) != 0;
+}
+
 /// One lane's part of a cp.async that has not arrived.
 struct PendingCopy {
   const std::byte* source;    ///< null if nothing is read

@@ -1,10 +1,13 @@
 // Text that others wrote, fit for a message: nothing in it that a terminal would obey, and never much of it.
 #pragma once
 
+#include <charconv>
 #include <cstddef>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
+#include <system_error>
 
 namespace librt::util {
 
@@ -24,5 +27,14 @@ std::string_view nearest(std::string_view name, std::span<const std::string_view
 std::string did_you_mean(std::string_view name, std::span<const std::string_view> known);
 /// "; did you mean NAME? Allowed: NAME, NAME", or "; allowed: NAME, NAME".
 std::string allowed_names(std::string_view name, std::span<const std::string_view> known);
+
+/// The whole text as a number; nothing if it is something else, or does not fit.
+template <class Number>
+std::optional<Number> number_in(std::string_view text) {
+  Number value{};
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  if (error != std::errc{} || end != text.data() + text.size()) return std::nullopt;
+  return value;
+}
 
 }  // namespace librt::util

@@ -1,6 +1,8 @@
 // Whose directories and files are used: who can write them chooses the code that runs. See SECURITY.md.
 #pragma once
 
+#include <librt/options.hpp>
+
 #include <sys/stat.h>
 
 #include <optional>
@@ -8,10 +10,7 @@
 
 namespace librt::util {
 
-enum class Trust {
-  own,     // the effective user's and root's that nobody else can write
-  shared,  // anybody's that not everybody can write: for a directory that an administrator made for a group
-};
+using Trust = CacheTrust;
 
 /// Why a file or directory with this status may not be used, or nothing.
 std::optional<std::string> distrust(const struct stat& status, Trust trust = Trust::own);

@@ -51,9 +51,8 @@ Arch parse_arch(std::string_view text) {
     arch.suffix = rest.back();
     rest.remove_suffix(1);
   }
-  const auto [end, error] = std::from_chars(rest.data(), rest.data() + rest.size(), arch.sm);
-  const bool digits = !rest.empty() && rest.front() != '-' && rest.front() != '0';
-  if (!digits || error != std::errc{} || end != rest.data() + rest.size() || arch.sm < 10 || arch.sm > 999) {
+  arch.sm = util::number_in<int>(rest).value_or(0);
+  if (arch.sm < 10 || arch.sm > 999 || rest.front() == '0') {
     throw Error(ErrorCode::invalid_argument,
                 fmt::format("arch {} is not an architecture; allowed: sm_XX or compute_XX with an optional a or f, "
                             "e.g. sm_90a",

@@ -59,7 +59,7 @@ TEST_CASE("Specs of an added kernel are parsed, printed and checked by its field
         "mean_decode: num_kv_heads=65 is not supported; allowed: 1..64");
   CHECK(thrown_by([] { parse_spec("mean_decod dtype=bf16"); })->what.find("did you mean mean_decode?") !=
         std::string::npos);
-  CHECK(parse_manifest(R"({"specs": ["mean_decode dtype=bf16,f16 num_kv_heads=2 page_size=2..8*2"]})", "here")
+  CHECK(parse_manifest(R"({"specs": ["mean_decode dtype=bf16,f16 num_kv_heads=2 page_size=2,4,8"]})", "here")
             .specs.size() == 6);
   CHECK_FALSE(mean.as<GqaDecodeSpec>());
 }

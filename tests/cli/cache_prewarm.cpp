@@ -199,8 +199,9 @@ TEST_CASE("cli prewarm: a cache that cannot be written, or is too small, is a pr
 TEST_CASE("cli prewarm: killed, it goes on where it was", "[cli]") {
   const Tool tool;
   const std::string manifest = tool.file("m.json");
-  write_text(manifest,
-             R"({"specs": ["gqa_decode dtype=f16 num_qo_heads=8 num_kv_heads=2 head_dim=64 page_size=1..12"]})");
+  write_text(
+      manifest,
+      R"({"specs": ["gqa_decode dtype=f16 num_qo_heads=8 num_kv_heads=2 head_dim=64 page_size=1,2,3,4,5,6,7,8,9,10,11,12"]})");
   const std::string directory = "LIBRT_CACHE_DIR=" + tool.cache();
   std::vector<char*> environment{const_cast<char*>(directory.c_str())};
   for (char** each = environ; *each != nullptr; ++each) {

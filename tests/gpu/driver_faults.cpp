@@ -131,7 +131,7 @@ TEST_CASE("F27 first use inside graph capture", "[gpu][fault]") {
   const TempDir cache;
   Runtime runtime(options_in(cache));
   const Batch batch = split_batch();
-  const Kernel prepared = runtime.prepare(kSpec);
+  const Kernel prepared = runtime.get(kSpec);
   const GqaLaunch launch(runtime, batch, split_plan(prepared, batch));
   CapturedStream stream(0);
   const std::uint64_t hits = runtime.stats().memory_hits;

@@ -102,7 +102,7 @@ TEST_CASE("GPUs of one kind share what is on disk", "[runtime][devices]") {
 TEST_CASE("what is prepared is on the device in full, and get() makes no driver call", "[runtime][prepare]") {
   reset_fake();
   Runtime runtime(cuda_options());
-  const Kernel kernel = runtime.prepare(kGqa);
+  const Kernel kernel = runtime.get(kGqa);
   CHECK(loaded_in_full(0) == std::map<std::string, int>{{"librt_gqa_decode", 1}, {"librt_merge_states", 1}});
   const std::size_t calls = fake_cuda::calls().size();
   CHECK(&runtime.get(kGqa).artifact() == &kernel.artifact());

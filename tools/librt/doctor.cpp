@@ -103,7 +103,7 @@ std::vector<Finding> look(const Options& options) {
       finding("kernels", "set LIBRT_KERNELS_DIR to the kernels directory of this version, or unset it",
               [&] {
                 const jit::KernelSources sources =
-                    jit::KernelSources::load(options.kernels_dir, {}, api::trust_of(options.cache_trust));
+                    jit::KernelSources::load(options.kernels_dir, {}, options.cache_trust);
                 return fmt::format("{} files, {}", sources.files().size(), sources.origin());
               }),
       finding(kCompile, "make NVRTC available: see the line above", [&] { return compiles(options); }),

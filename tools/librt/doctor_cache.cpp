@@ -62,7 +62,7 @@ std::string locks(const cache::Probe& probe) {
 }  // namespace
 
 std::vector<Finding> look_at_caches(const Options& options) {
-  const cache::Access own{.trust = api::trust_of(options.cache_trust)};
+  const cache::Access own{.trust = options.cache_trust};
   const CacheLocation location = cache_location(options);
   std::vector<Finding> findings{finding("cache", kOwnDirectory, [&] { return own_cache(location, own, options); })};
   if (findings.front().ok) {

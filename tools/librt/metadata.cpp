@@ -7,7 +7,6 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
-#include <charconv>
 #include <cmath>
 
 #include "src/util/text.hpp"
@@ -28,7 +27,7 @@ using util::Safetensors;
 }
 
 double number(const std::string& name, const std::string& text, std::string_view allowed) {
-  const std::optional<double> value = number_in(text);
+  const std::optional<double> value = util::number_in<double>(text);
   if (!value || std::isnan(*value)) refuse(name, text, allowed);
   return *value;
 }
@@ -47,13 +46,6 @@ std::optional<std::string> metadata(const Safetensors& file, const std::string& 
   const auto found = file.metadata().find(name);
   if (found == file.metadata().end() || found->second.empty() || found->second == "None") return {};
   return found->second;
-}
-
-std::optional<double> number_in(std::string_view text) {
-  double value = 0;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-  if (error != std::errc{} || end != text.data() + text.size()) return {};
-  return value;
 }
 
 std::optional<bool> flag_in(std::string_view text) {

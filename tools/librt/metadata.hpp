@@ -12,8 +12,6 @@
 namespace librt::tool {
 
 std::optional<std::string> metadata(const util::Safetensors& file, const std::string& name);
-/// The number that a text is, as a whole.
-std::optional<double> number_in(std::string_view text);
 /// "true", "False", "1" ...
 std::optional<bool> flag_in(std::string_view text);
 

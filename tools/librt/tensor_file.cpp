@@ -12,6 +12,7 @@
 #include <string_view>
 #include <utility>
 
+#include "src/util/refuse.hpp"
 #include "tools/librt/cache_dump.hpp"
 #include "tools/librt/metadata.hpp"
 #include "tools/librt/page_owners.hpp"
@@ -25,9 +26,7 @@ using util::Tensor;
 
 constexpr std::int64_t kMaxInt = std::numeric_limits<std::int32_t>::max();
 
-[[noreturn]] void refuse(const std::string& what) {
-  throw Error(ErrorCode::invalid_argument, what);
-}
+using util::refuse;
 
 [[noreturn]] void unsupported(const std::string& what) {
   throw Error(ErrorCode::unsupported, what);

@@ -5,10 +5,11 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <charconv>
 #include <cstdlib>
 #include <cwchar>
 #include <utility>
+
+#include "src/util/text.hpp"
 
 namespace librt::tool {
 namespace {
@@ -124,10 +125,8 @@ std::size_t columns_of(Stream stream) {
   if (::isatty(descriptor(stream)) != 1) return 0;
   winsize size{};
   if (::ioctl(descriptor(stream), TIOCGWINSZ, &size) == 0 && size.ws_col > 0) return size.ws_col;
-  const std::string_view text = variable("COLUMNS");
-  std::size_t columns = 0;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), columns);
-  return error == std::errc{} && end == text.data() + text.size() && columns > 0 ? columns : kUsualColumns;
+  const std::size_t columns = util::number_in<std::size_t>(variable("COLUMNS")).value_or(0);
+  return columns > 0 ? columns : kUsualColumns;
 }
 
 std::size_t prose_columns(Stream stream) {

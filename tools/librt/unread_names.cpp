@@ -128,12 +128,12 @@ const Feature* feature_of(std::string_view name) {
 /// "-1", "(-1, 0)", "[-1,-1]"
 bool is_no_window(std::string_view text) {
   while (!text.empty() && std::string_view("([ ").find(text.front()) != std::string_view::npos) text.remove_prefix(1);
-  const auto left = number_in(text.substr(0, text.find_first_of(",)] ")));
+  const auto left = util::number_in<double>(text.substr(0, text.find_first_of(",)] ")));
   return left && *left < 0;
 }
 
 bool is_neutral(Neutral neutral, const std::string& text, const Safetensors& file) {
-  const auto number = number_in(text);
+  const auto number = util::number_in<double>(text);
   const std::string word = text.find_first_of("./") == text.npos ? plain(text) : std::string();
   switch (neutral) {
     case Neutral::none:
@@ -150,7 +150,7 @@ bool is_neutral(Neutral neutral, const std::string& text, const Safetensors& fil
       return flag_in(text).has_value();
     case Neutral::sm_scale: {
       const auto scale = metadata(file, "sm_scale");
-      const auto given = scale ? number_in(*scale) : std::nullopt;
+      const auto given = scale ? util::number_in<double>(*scale) : std::nullopt;
       return number && given && static_cast<float>(*number) == static_cast<float>(*given);
     }
     case Neutral::description:
@@ -261,7 +261,7 @@ void check_stated_sizes(const Safetensors& file, const StatedSizes& sizes, std::
     const auto text = metadata(file, name);
     const auto size = sizes.find(field_called(plain(name), kernel));
     if (!text || size == sizes.end()) continue;
-    const auto stated = number_in(*text);
+    const auto stated = util::number_in<double>(*text);
     if (stated && *stated == static_cast<double>(size->second)) continue;
     throw Error(ErrorCode::unsupported,
                 fmt::format("metadata {} is {}, but the tensors' shapes say {}, which is what is computed",

@@ -30,9 +30,6 @@ inline void set_predicate(Warp& warp, std::uint32_t offset, std::uint32_t value,
   __builtin_memcpy(warp.registers + offset, &merged, sizeof merged);
 }
 
-inline bool in_mask(std::uint32_t mask, unsigned lane) {
-  return ((mask >> lane) & 1u) != 0;
-}
 inline unsigned first_lane(std::uint32_t mask) {
   return static_cast<unsigned>(__builtin_ctz(mask));
 }

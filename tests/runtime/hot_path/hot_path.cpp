@@ -48,7 +48,7 @@ TEST_CASE("the counting sees each kind of thing", "[hot_path]") {
 TEST_CASE("a memory hit allocates nothing, takes no lock and reads no environment variable", "[hot_path]") {
   reset_fake();
   Runtime runtime(cuda_options());
-  (void)runtime.prepare(kGqa);
+  (void)runtime.get(kGqa);
   const std::uint64_t hits = runtime.stats().memory_hits;
   CHECK(counted([&] { (void)runtime.get(kGqa); }) == kNothing);
   CHECK(runtime.stats().memory_hits == hits + kTimes);
@@ -62,7 +62,7 @@ TEST_CASE("a launch allocates nothing, takes no lock and reads no environment va
   reset_fake();
   Runtime runtime(cuda_options());
   const Batch batch = small_batch();
-  const Kernel kernel = runtime.prepare(kGqa);
+  const Kernel kernel = runtime.get(kGqa);
   const GqaLaunch launch(runtime, batch, split_plan(kernel, batch));
   REQUIRE(launch.plan().num_split_requests() > 0);
   CHECK(counted([&] { launch.enqueue(kernel); }) == kNothing);
@@ -85,7 +85,7 @@ TEST_CASE("a step is one upload, however many layers it has", "[hot_path]") {
   reset_fake();
   Runtime runtime(cuda_options());
   const Batch batch = small_batch();
-  const Kernel kernel = runtime.prepare(kGqa);
+  const Kernel kernel = runtime.get(kGqa);
   const GqaLaunch launch(runtime, batch, split_plan(kernel, batch));
   launch.stage(kernel);
   for (std::size_t layer = 0; layer < kLayers; ++layer) launch.enqueue(kernel);
@@ -97,7 +97,7 @@ TEST_CASE("a launch of MLA likewise", "[hot_path]") {
   reset_fake();
   Runtime runtime(cuda_options());
   const Batch batch = make_batch(kMla, {.kv_lens = {70, 200}});
-  const Kernel kernel = runtime.prepare(kMla);
+  const Kernel kernel = runtime.get(kMla);
   const Plan plan = kernel.plan({batch.kv_indptr, batch.kv_last_page_len}, {.limits = {.split_pages = 1}});
   REQUIRE(plan.num_split_requests() > 0);
   const Buffer memory = runtime.allocate(1 << 20);

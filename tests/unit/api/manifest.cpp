@@ -69,17 +69,10 @@ TEST_CASE("What ships is a manifest", "[manifest]") {
   CHECK(parse_manifest(to_json(matrix), "again") == matrix);
 }
 
-TEST_CASE("Members have several values, by commas, lists and ranges", "[manifest]") {
+TEST_CASE("Members have several values, by commas and lists", "[manifest]") {
   CHECK(page_sizes("16") == std::vector{16});
   CHECK(page_sizes("64,1,16") == std::vector{64, 1, 16});
-  CHECK(page_sizes("1..4") == std::vector{1, 2, 3, 4});
-  CHECK(page_sizes("7..7") == std::vector{7});
-  CHECK(page_sizes("16..64+16") == std::vector{16, 32, 48, 64});
-  CHECK(page_sizes("16..63+16") == std::vector{16, 32, 48});
-  CHECK(page_sizes("16..128*2") == std::vector{16, 32, 64, 128});
-  CHECK(page_sizes("1..100*3") == std::vector{1, 3, 9, 27, 81});
-  CHECK(page_sizes("1..2,16..32*2,2,12") == std::vector{1, 2, 16, 32, 12});
-  CHECK(page_sizes("65536..65536*4294967295") == std::vector{65536});
+  CHECK(page_sizes("2,12,2") == std::vector{2, 12});
 }
 
 TEST_CASE("An entry is every combination, the last member fastest, and equal specs are one", "[manifest]") {
@@ -93,18 +86,17 @@ TEST_CASE("An entry is every combination, the last member fastest, and equal spe
       "mla_decode dtype=bf16 kv_dtype=bf16 num_heads=128 head_dim_ckv=512 head_dim_kpe=64 page_size=64",
       "mla_decode dtype=bf16 kv_dtype=bf16 num_heads=128 head_dim_ckv=512 head_dim_kpe=64 page_size=1"};
   CHECK(specs_of(R"("mla_decode page_size=64,1 num_heads=16,128 dtype=f16,bf16")") == expected);
-  CHECK(
-      specs_of(
-          R"({"page_size": [64, "1"], "kernel": "mla_decode", "dtype": ["f16", "bf16"], "num_heads": "16..128*8"})") ==
-      expected);
+  CHECK(specs_of(
+            R"({"page_size": [64, "1"], "kernel": "mla_decode", "dtype": ["f16", "bf16"], "num_heads": "16,128"})") ==
+        expected);
   CHECK(specs_of(R"("mla_decode page_size=64,1,64 num_heads=16,128 dtype=f16,bf16",
                     {"kernel": "mla_decode", "dtype": "f16", "num_heads": 16, "page_size": 1})") == expected);
   CHECK(
       specs_of(
           R"("mla_decode page_size=4 num_heads=16 dtype=f16", "mla_decode page_size=4 num_heads=16 dtype=f16 kv_dtype=f16")")
           .size() == 1);
-  CHECK(specs_of(R"({"kernel": "gqa_decode", "dtype": "bf16", "num_qo_heads": [8, "16..32*2"], "num_kv_heads": 8,
-                    "head_dim": "64,128", "page_size": ["1..2", 16]})")
+  CHECK(specs_of(R"({"kernel": "gqa_decode", "dtype": "bf16", "num_qo_heads": [8, "16,32"], "num_kv_heads": 8,
+                    "head_dim": "64,128", "page_size": ["1,2", 16]})")
             .size() == 18);
 }
 
@@ -112,14 +104,14 @@ TEST_CASE("A bad entry is named with member, value and what is allowed", "[manif
   const auto values = [](const std::string& page_size) {
     return entry_complaint(fmt::format(R"("mla_decode dtype=bf16 num_heads=16 page_size={}")", page_size));
   };
-  for (const char* wrong : {"", ",", "1,", "1..", "..4", "4..1", "1..4+", "1..4+0", "1..4*1", "0..4*2", "1..2..3",
-                            "-1..4", "1..4+2*2", "1...4", "1..99999999999"}) {
+  for (const char* wrong : {"", ",", "1,", ",1", "1,,2"}) {
     CAPTURE(wrong);
     CHECK(values(wrong) == fmt::format("m.json: specs[1]: mla_decode: page_size={} is not a list of values; allowed: "
-                                       "a value, A..B, A..B+STEP, A..B*FACTOR, or several of them with commas",
+                                       "a value, or several of them with commas",
                                        wrong));
   }
-  CHECK(values("0..2") == "m.json: specs[1]: mla_decode: page_size=0 is not supported; allowed: 1..65536");
+  CHECK(values("0,2") == "m.json: specs[1]: mla_decode: page_size=0 is not supported; allowed: 1..65536");
+  CHECK(values("1..4") == "m.json: specs[1]: mla_decode: page_size=1..4 is not an integer; allowed: 1..65536");
   CHECK(values("16*2") == "m.json: specs[1]: mla_decode: page_size=16*2 is not an integer; allowed: 1..65536");
   CHECK(values("x") == "m.json: specs[1]: mla_decode: page_size=x is not an integer; allowed: 1..65536");
   CHECK_THAT(values(std::string(100, '1')), Contains("page_size=" + std::string(80, '1') + "... is not a list"));
@@ -184,18 +176,18 @@ TEST_CASE("A manifest asks for a bounded number of specs", "[manifest]") {
   const auto pages = [](const std::string& values, const std::string& heads) {
     return fmt::format(R"("mla_decode dtype=bf16 num_heads={} page_size={}")", heads, values);
   };
-  CHECK(parse_manifest(of_entries(pages("1..10000", "16")), "m").specs.size() == kMaxManifestSpecs);
-  CHECK(complaint(of_entries(pages("1..10001", "16"))) ==
-        "m.json: specs[0]: mla_decode: page_size=1..10001 stands for 10001 values; allowed: at most 10000");
-  CHECK(complaint(of_entries(pages("1..4294967295,1..4294967295", "16"))) ==
-        "m.json: specs[0]: mla_decode: page_size=1..4294967295,1..4294967295 stands for 4294967295 values; allowed: at "
-        "most 10000");
-  CHECK(
-      complaint(of_entries(pages("1..101", "1..100"))) ==
-      "m.json: specs[0]: mla_decode: with 101 values of page_size the manifest asks for 10100 specs or more; allowed: "
-      "at most 10000");
+  const auto up_to = [](int last) {
+    std::string values = "1";
+    for (int value = 2; value <= last; ++value) values += fmt::format(",{}", value);
+    return values;
+  };
+  CHECK(parse_manifest(of_entries(pages(up_to(10000), "16")), "m").specs.size() == kMaxManifestSpecs);
+  CHECK_THAT(complaint(of_entries(pages(up_to(10001), "16"))), Contains("has more than 10000 values"));
+  CHECK(complaint(of_entries(pages(up_to(101), up_to(100)))) ==
+        "m.json: specs[0]: mla_decode: with 101 values of page_size the manifest asks for 10100 specs or more; "
+        "allowed: at most 10000");
   // Equal ones count too: what is bounded is the work.
-  CHECK_THAT(complaint(of_entries(pages("1..6000", "16") + "," + pages("1..6000", "16"))),
+  CHECK_THAT(complaint(of_entries(pages(up_to(6000), "16") + "," + pages(up_to(6000), "16"))),
              Contains("m.json: specs[1]: ") && Contains("12000 specs"));
   CHECK(complaint(of_entries("") + std::string(kMaxManifestBytes, ' ')) ==
         fmt::format("m.json: it has {} bytes; allowed: at most {}", kMaxManifestBytes + 13, kMaxManifestBytes));

@@ -53,7 +53,7 @@ class Prepared {
 TEST_CASE("What is prepared comes from memory") {
   Prepared prepared;
   Runtime rt = prepared.runtime();
-  const Kernel kernel = rt.prepare(gqa(64, 4));
+  const Kernel kernel = rt.get(gqa(64, 4));
   CHECK(rt.stats().compiled == 2);  // the decode and the merge
   CHECK(rt.stats().memory_hits == 0);
   CHECK(&rt.get(gqa(64, 4)).artifact() == &kernel.artifact());
