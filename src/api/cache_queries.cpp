@@ -107,7 +107,7 @@ cache::StoredFile the_entry(std::string_view key, const std::vector<cache::Store
   std::optional<cache::StoredFile> match;
   for (const cache::Store& store : stores) {
     store.visit(
-        [&](cache::StoredFile file, const cache::Store::Place*) {
+        [&](cache::StoredFile file, const cache::Store::VisitedFile*) {
           if (!file.entry || (match && match->key == file.key)) return;
           if (match) {
             throw Error(ErrorCode::invalid_argument,
@@ -155,7 +155,7 @@ CacheLocation cache_location(const Options& options) try { return cache::locate(
 std::vector<CacheEntry> cache_list(const Options& options) try {
   std::vector<CacheEntry> entries;
   for (const cache::Store& store : all_stores(options)) {
-    store.visit([&](const cache::StoredFile& file, const cache::Store::Place*) {
+    store.visit([&](const cache::StoredFile& file, const cache::Store::VisitedFile*) {
       if (file.entry) entries.push_back(summary(file));
     });
   }
@@ -183,7 +183,7 @@ Artifact cache_extract(std::string_view key, const Options& options) try {
 std::vector<CacheVerdict> cache_verify(const Options& options) try {
   std::vector<CacheVerdict> verdicts;
   for (const cache::Store& store : all_stores(options)) {
-    store.visit([&](cache::StoredFile file, const cache::Store::Place*) {
+    store.visit([&](cache::StoredFile file, const cache::Store::VisitedFile*) {
       verdicts.push_back({.path = std::move(file.path), .finding = file.finding, .reason = std::move(file.reason)});
     });
   }

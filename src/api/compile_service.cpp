@@ -35,7 +35,7 @@ void warn_of_unknown_variables(const util::Log& log) {
 
 }  // namespace
 
-struct CompileService::Request {
+struct CompileService::CompileRequest {
   Specialized specialized;
   jit::Program program;
   std::shared_ptr<const jit::KernelSources> sources{};
@@ -56,7 +56,7 @@ struct CompileService::Request {
             .shared_bytes = specialized.shared_bytes};
   }
   /// To be used while this lives.
-  cache::Request for_cache() const {
+  cache::EntryRequest for_cache() const {
     return {digest, key_document, [this](const cache::Entry& entry) { return contradiction(entry, launch()); },
             any_compiler};
   }
@@ -93,7 +93,7 @@ cache::TiersOptions CompileService::tiers_options(const Options& options) const 
 std::shared_ptr<const jit::KernelSources> CompileService::sources(const std::string& header) {
   std::shared_ptr<const jit::KernelSources> found;
   {
-    const auto lazy = lazy_.lock();
+    const auto lazy = toolchain_.lock();
     const std::size_t kernels = kernel::count();
     if (lazy->sources && (lazy->kernels == kernels || lazy->sources->has(header))) return lazy->sources;
     const bool is_first = !lazy->sources;
@@ -113,14 +113,14 @@ std::shared_ptr<const jit::KernelSources> CompileService::sources(const std::str
 }
 
 const jit::NvrtcIdentity& CompileService::identity() {
-  const auto lazy = lazy_.lock();
+  const auto lazy = toolchain_.lock();
   if (!lazy->identity) lazy->identity = std::make_unique<const jit::NvrtcIdentity>(jit::identify_nvrtc(nvrtc_path_));
   return *lazy->identity;
 }
 
 const jit::Nvrtc& CompileService::nvrtc() {
   const jit::NvrtcIdentity& wanted = identity();
-  const auto lazy = lazy_.lock();
+  const auto lazy = toolchain_.lock();
   if (!lazy->nvrtc) lazy->nvrtc = std::make_unique<const jit::Nvrtc>(wanted);
   return *lazy->nvrtc;
 }
@@ -137,8 +137,8 @@ const jit::Nvrtc* CompileService::usable_nvrtc() {
 }
 
 /// In mode only nothing is compiled: nobody even looks for a compiler.
-CompileService::Request CompileService::make_request(const Specialized& specialized, const Arch& arch, By by) {
-  Request request{
+CompileService::CompileRequest CompileService::make_request(const Specialized& specialized, const Arch& arch, By by) {
+  CompileRequest request{
       .specialized = specialized, .program = jit::make_program(specialized.program, arch), .key_document = {}};
   const jit::NvrtcIdentity* compiler = nullptr;
   try {
@@ -155,16 +155,16 @@ CompileService::Request CompileService::make_request(const Specialized& speciali
   return request;
 }
 
-Got CompileService::get(const Specialized& specialized, const Arch& arch) {
-  const Request request = make_request(specialized, arch);
+Resolution CompileService::get(const Specialized& specialized, const Arch& arch) {
+  const CompileRequest request = make_request(specialized, arch);
   if (auto found = find(request)) return *std::move(found);
   return get_missed(request);
 }
 
 /// What find() did not find.
-Got CompileService::get_missed(const Request& request) {
+Resolution CompileService::get_missed(const CompileRequest& request) {
   try {
-    cache::Request wanted = request.for_cache();
+    cache::EntryRequest wanted = request.for_cache();
     wanted.missed = true;
     wanted.hopeless = is_hopeless(request);
     auto got = cache_.get(wanted, [&] { return compile(request); });
@@ -178,21 +178,21 @@ Got CompileService::get_missed(const Request& request) {
   }
 }
 
-std::optional<Got> CompileService::find(const Request& request) {
+std::optional<Resolution> CompileService::find(const CompileRequest& request) {
   auto found = cache_.find(request.for_cache());
   if (!found) return std::nullopt;
-  return Got{std::move(found->value), found->origin};
+  return Resolution{std::move(found->value), found->origin};
 }
 
-Got CompileService::get(const std::vector<Choice>& choices) {
-  const Request own = make_request(choices.front().specialized, choices.front().arch);
+Resolution CompileService::get(const std::vector<Choice>& choices) {
+  const CompileRequest own = make_request(choices.front().specialized, choices.front().arch);
   if (auto found = find(own)) return *std::move(found);
   // NVRTC is not loaded before something has to be compiled.
   const jit::Nvrtc* const nvrtc = usable_nvrtc();
   if (nvrtc != nullptr && nvrtc->supports(choices.front().arch)) return get_missed(own);
   for (std::size_t i = own.any_compiler ? 1 : 0; i < choices.size(); ++i) {
     const auto& [arch, specialized] = choices[i];
-    std::optional<Got> got;
+    std::optional<Resolution> got;
     if (nvrtc != nullptr && nvrtc->supports(arch)) {
       got = get(specialized, arch);
     } else {
@@ -214,7 +214,7 @@ Got CompileService::get(const std::vector<Choice>& choices) {
 void CompileService::warn_of_step(const std::vector<Choice>& choices, std::size_t taken, const std::string& reason) {
   const std::string own = to_string(choices.front().arch);
   const std::string other = to_string(choices[taken].arch);
-  if (!lazy_.lock()->steps.insert(own + " " + other).second) return;
+  if (!toolchain_.lock()->steps.insert(own + " " + other).second) return;
   log_(LogLevel::warn, fmt::format("code for {} is used where {} would be best: no cache directory has that, and {}{}",
                                    other, own, reason,
                                    choices[taken].arch.ptx_only && !choices.front().arch.ptx_only
@@ -222,16 +222,16 @@ void CompileService::warn_of_step(const std::vector<Choice>& choices, std::size_
                                        : ""));
 }
 
-std::optional<Got> CompileService::other_than(const std::vector<SharedArtifact>& refused, const Choice& choice,
-                                              bool maybe_damaged) {
+std::optional<Resolution> CompileService::other_than(const std::vector<SharedArtifact>& refused, const Choice& choice,
+                                                     bool maybe_damaged) {
   const SharedArtifact& last = refused.back();
   if (last->origin != Origin::disk) return std::nullopt;
-  const auto as_got = [&](cache::Cache<Artifact>::Got got) -> std::optional<Got> {
+  const auto as_got = [&](cache::Cache<Artifact>::Lookup got) -> std::optional<Resolution> {
     if (got.value == last) return std::nullopt;
-    return Got{std::move(got.value), got.origin};
+    return Resolution{std::move(got.value), got.origin};
   };
 
-  const Request request = make_request(choice.specialized, choice.arch);
+  const CompileRequest request = make_request(choice.specialized, choice.arch);
   const jit::Nvrtc* const nvrtc = usable_nvrtc();
   const bool by_this_compiler = last->key == util::to_hex(request.digest);
   if (nvrtc != nullptr && nvrtc->supports(choice.arch)) {
@@ -243,19 +243,19 @@ std::optional<Got> CompileService::other_than(const std::vector<SharedArtifact>&
           request.for_cache(), [&] { return compile(request); }, differs);
     }));
   }
-  const Request any = make_request(choice.specialized, choice.arch, By::any_compiler);
+  const CompileRequest any = make_request(choice.specialized, choice.arch, By::any_compiler);
   std::vector<util::Digest> keys(refused.size());
   for (std::size_t i = 0; i < refused.size(); ++i) util::from_hex(refused[i]->key, keys[i]);
   return as_got(cache_.replace(any.for_cache(), last, [&] { return cache_.tiers().find(any.for_cache(), keys); }));
 }
 
-CompileService::Stored CompileService::store(const Specialized& specialized, const Arch& arch) {
-  const Request request = make_request(specialized, arch);
+CompileService::EntryState CompileService::store(const Specialized& specialized, const Arch& arch) {
+  const CompileRequest request = make_request(specialized, arch);
   // Before a directory is made for nothing.
   if (request.no_compiler && !cache_.tiers().locate(request.for_cache())) std::rethrow_exception(request.no_compiler);
-  cache::Request wanted = request.for_cache();
+  cache::EntryRequest wanted = request.for_cache();
   wanted.hopeless = is_hopeless(request);
-  const cache::Fetched fetched = cache_.tiers().fetch(wanted, [&] { return compile(request); });
+  const cache::TierEntry fetched = cache_.tiers().fetch(wanted, [&] { return compile(request); });
   const cache::Entry& entry = fetched.entry;
   return {.was_there = fetched.origin == Origin::disk,
           .bytes = entry.key_document.size() + entry.meta.size() + entry.cubin.size() + entry.ptx.size() +
@@ -267,13 +267,13 @@ bool CompileService::holds(const Specialized& specialized, const Arch& arch) {
 }
 
 /// Asked before a directory is made. Where there is one, NVRTC is not loaded to wait for another process's compile.
-bool CompileService::is_hopeless(const Request& request) {
+bool CompileService::is_hopeless(const CompileRequest& request) {
   if (request.no_compiler || !cache_.tiers().lacks_directory()) return false;
   const jit::Nvrtc* const nvrtc = usable_nvrtc();
   return nvrtc == nullptr || !nvrtc->supports(request.program.arch);
 }
 
-cache::Entry CompileService::compile(const Request& request) {
+cache::Entry CompileService::compile(const CompileRequest& request) {
   if (request.no_compiler) std::rethrow_exception(request.no_compiler);
   jit::Compiled compiled = nvrtc().compile(request.program, *request.sources);
   EntryMeta meta = request.launch();
@@ -291,7 +291,7 @@ cache::Entry CompileService::compile(const Request& request) {
 }
 
 CacheExplanation CompileService::explain(const Specialized& specialized, const Arch& arch) {
-  const Request request = make_request(specialized, arch);
+  const CompileRequest request = make_request(specialized, arch);
   CacheExplanation explanation{.key = util::to_hex(request.digest), .key_document = request.key_document};
   if (const auto found = cache_.tiers().locate(request.for_cache())) {
     explanation.key = util::to_hex(*found);

@@ -23,7 +23,7 @@ namespace librt::api {
 
 using SharedArtifact = std::shared_ptr<const Artifact>;
 
-struct Got {
+struct Resolution {
   SharedArtifact artifact;
   Origin origin = Origin::compiled;  // how this request was served; the artifact's own says how its first one was
   std::size_t choice = 0;            // of those that were given
@@ -41,24 +41,25 @@ class CompileService {
   explicit CompileService(const Options& options);
 
   /// One compile for each key among all threads of the process that use this service.
-  Got get(const Specialized& specialized, const Arch& arch);
+  Resolution get(const Specialized& specialized, const Arch& arch);
 
   /// The first of `choices` (at least one) that a directory has or that can be compiled here. A warning says so, once
   /// for each pair of architectures, where it is not the first. Where there is none, throws what get() of the first
   /// throws.
-  Got get(const std::vector<Choice>& choices);
+  Resolution get(const std::vector<Choice>& choices);
 
   /// For artifacts of one program that the driver refused, the last of them just now: other bytes of it, of an older
   /// compiler or compiled anew. Nothing if there are none, or could be none: an artifact that was compiled here just
   /// now, or by the same compiler (unless it may be damaged), or where nothing may be compiled.
-  std::optional<Got> other_than(const std::vector<SharedArtifact>& refused, const Choice& choice, bool maybe_damaged);
+  std::optional<Resolution> other_than(const std::vector<SharedArtifact>& refused, const Choice& choice,
+                                       bool maybe_damaged);
 
-  struct Stored {
+  struct EntryState {
     bool was_there = false;
     std::uint64_t bytes = 0;  // about
   };
   /// As get(), past the memory of the process: from the directories, else compiled and published there.
-  Stored store(const Specialized& specialized, const Arch& arch);
+  EntryState store(const Specialized& specialized, const Arch& arch);
   /// Whether a directory has it.
   bool holds(const Specialized& specialized, const Arch& arch);
 
@@ -73,10 +74,10 @@ class CompileService {
   const util::Log& log() const noexcept { return log_; }
 
  private:
-  struct Request;
+  struct CompileRequest;
 
   /// What is read once, when it is first needed.
-  struct Lazy {
+  struct Toolchain {
     std::shared_ptr<const jit::KernelSources> sources;
     std::size_t kernels = 0;  // that were known then
     std::unique_ptr<const jit::NvrtcIdentity> identity;
@@ -92,12 +93,12 @@ class CompileService {
   const jit::NvrtcIdentity& identity();
   const jit::Nvrtc& nvrtc();
   const jit::Nvrtc* usable_nvrtc();
-  Request make_request(const Specialized& specialized, const Arch& arch, By by = By::this_compiler);
-  Got get_missed(const Request& request);
-  std::optional<Got> find(const Request& request);
+  CompileRequest make_request(const Specialized& specialized, const Arch& arch, By by = By::this_compiler);
+  Resolution get_missed(const CompileRequest& request);
+  std::optional<Resolution> find(const CompileRequest& request);
   void warn_of_step(const std::vector<Choice>& choices, std::size_t taken, const std::string& reason);
-  bool is_hopeless(const Request& request);
-  cache::Entry compile(const Request& request);
+  bool is_hopeless(const CompileRequest& request);
+  cache::Entry compile(const CompileRequest& request);
   cache::TiersOptions tiers_options(const Options& options) const;
 
   util::Log log_;
@@ -106,7 +107,7 @@ class CompileService {
   std::string nvrtc_path_;
   std::vector<SourceEdit> edits_;
   util::Trust trust_;
-  util::PerProcess<Lazy> lazy_;  // the lock guards their making, not their use
+  util::PerProcess<Toolchain> toolchain_;  // the lock guards their making, not their use
   cache::Cache<Artifact> cache_;
 };
 

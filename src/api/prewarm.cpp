@@ -140,7 +140,7 @@ class Prewarm {
   void store(Work& item) {
     if (!item.specialized) return;
     try {
-      const CompileService::Stored stored = compiler_.store(*item.specialized, item.program.arch);
+      const CompileService::EntryState stored = compiler_.store(*item.specialized, item.program.arch);
       item.was_there = stored.was_there;
       item.bytes = stored.bytes;
       const bool kept = stored.was_there || compiler_.holds(*item.specialized, item.program.arch);

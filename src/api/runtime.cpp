@@ -52,13 +52,13 @@ std::vector<api::Choice> choices_for(const Spec& spec, const device::Properties&
 /// machine costs no entry.
 Loaded compile_and_load(api::CompileService& compiler, device::Device& device,
                         const std::vector<api::Choice>& choices) {
-  api::Got got = compiler.get(choices);
+  api::Resolution got = compiler.get(choices);
   for (std::vector<api::SharedArtifact> refused;;) {
     try {
       return {got.artifact, device.load(*got.artifact)};
     } catch (const device::RefusedCode& error) {
       refused.push_back(got.artifact);
-      std::optional<api::Got> other;
+      std::optional<api::Resolution> other;
       try {
         other = compiler.other_than(refused, choices[got.choice], error.maybe_damaged());
       } catch (const Error& second) {  // the driver's own reason is the one to tell
@@ -110,7 +110,7 @@ auto naming(const Spec& spec, const Call& call) {
   }
 }
 
-Artifact artifact_of(const api::Got& got) {
+Artifact artifact_of(const api::Resolution& got) {
   Artifact artifact = *got.artifact;
   artifact.origin = got.origin;
   return artifact;

@@ -28,7 +28,7 @@ class Cache {
   /// An entry that passed the validation, or was just made, as what the process uses.
   using Convert = std::function<Value(const util::Digest&, Entry, Origin)>;
 
-  struct Got {
+  struct Lookup {
     Shared value;
     Origin origin = Origin::memory;  // how this request was served
   };
@@ -38,13 +38,13 @@ class Cache {
         convert_(std::move(convert)),
         values_(forget_failures) {}
 
-  Got get(const Request& request, const Make& make) {
+  Lookup get(const EntryRequest& request, const Make& make) {
     return get_by(request, [&] { return tiers_.fetch(request, make); });
   }
 
   /// As get(), without a making: nothing where no directory has it.
-  std::optional<Got> find(const Request& request) {
-    if (Shared value = find_in_memory(request)) return Got{std::move(value)};
+  std::optional<Lookup> find(const EntryRequest& request) {
+    if (Shared value = find_in_memory(request)) return Lookup{std::move(value)};
     auto found = tiers_.find(request);
     if (!found) return std::nullopt;
     return get_by(request, [&] { return *std::move(found); });
@@ -52,10 +52,11 @@ class Cache {
 
   /// For a value whose bytes proved useless: what `fetch` gives takes its place, once for all threads that found it
   /// useless. The value itself where there is nothing better, and where somebody else was faster, theirs.
-  Got replace(const Request& request, const Shared& useless, const std::function<std::optional<Fetched>()>& fetch) {
+  Lookup replace(const EntryRequest& request, const Shared& useless,
+                 const std::function<std::optional<TierEntry>()>& fetch) {
     Origin origin = Origin::memory;
     auto result = values_.replace(request.key, useless, [&]() -> Shared {
-      std::optional<Fetched> fetched = fetch();
+      std::optional<TierEntry> fetched = fetch();
       if (!fetched) return useless;
       origin = fetched->origin;
       return converted(*std::move(fetched));
@@ -70,10 +71,10 @@ class Cache {
 
  private:
   template <class Fetch>
-  Got get_by(const Request& request, const Fetch& fetch) {
+  Lookup get_by(const EntryRequest& request, const Fetch& fetch) {
     Origin origin = Origin::memory;
     auto result = values_.get(request.key, [&] {
-      Fetched fetched = fetch();
+      TierEntry fetched = fetch();
       origin = fetched.origin;
       return converted(std::move(fetched));
     });
@@ -81,14 +82,14 @@ class Cache {
     return {std::move(result.value), origin};
   }
 
-  Shared find_in_memory(const Request& request) {
+  Shared find_in_memory(const EntryRequest& request) {
     auto value = values_.find(request.key);
     if (!value) return nullptr;
     statistics().add(Counter::memory_hits);
     return *std::move(value);
   }
 
-  Shared converted(Fetched fetched) const {
+  Shared converted(TierEntry fetched) const {
     return std::make_shared<const Value>(convert_(fetched.key, std::move(fetched.entry), fetched.origin));
   }
 

@@ -132,7 +132,7 @@ std::optional<Nearest> nearest_entry(std::span<const Store* const> stores, std::
   bool goes_on = true;
   for (const Store* store : stores) {
     if (!goes_on) break;
-    store->visit_while([&](StoredFile file, const Store::Place*) {
+    store->visit_while([&](StoredFile file, const Store::VisitedFile*) {
       goes_on = bound.goes_on() || search == Search::whole;
       if (!file.entry) return goes_on;
       const std::string& found = file.entry->key_document;

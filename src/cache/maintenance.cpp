@@ -72,7 +72,7 @@ void remove_files(const Directory& directory, const std::function<bool(const std
 }
 
 Store::WhileVisitor always(const Store::Visitor& visitor) {
-  return [&visitor](StoredFile file, const Store::Place* place) {
+  return [&visitor](StoredFile file, const Store::VisitedFile* place) {
     visitor(std::move(file), place);
     return true;
   };
@@ -86,7 +86,7 @@ bool Store::visit_shard(const Directory& shard, const std::string& shard_name, c
     struct stat status {};
     auto file = inspect(shard, shard_name, name, validate_, status);
     if (!file) continue;
-    const Place place{shard, name, status};
+    const VisitedFile place{shard, name, status};
     if (!visitor(std::move(*file), &place)) return false;
   }
   return true;
@@ -139,13 +139,13 @@ void Store::visit(const Visitor& visitor, std::string_view key_prefix) const {
 
 std::vector<StoredFile> Store::scan() const {
   std::vector<StoredFile> files;
-  visit([&](StoredFile file, const Place*) { files.push_back(std::move(file)); });
+  visit([&](StoredFile file, const VisitedFile*) { files.push_back(std::move(file)); });
   return files;
 }
 
 Removed Store::repair() {
   Removed removed;
-  visit([&](const StoredFile& file, const Place* place) {
+  visit([&](const StoredFile& file, const VisitedFile* place) {
     if (file.finding != Finding::corrupt || place == nullptr) return;
     if (remove_if_unchanged(place->shard, place->name, place->seen)) {
       ++removed.entries;

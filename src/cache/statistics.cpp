@@ -102,16 +102,16 @@ bool add_to_bucket(const std::string& root, const Access& access, const Counts& 
 }
 
 /// All that may have something to flush when the process exits.
-class Living {
+class ExitFlush {
  public:
-  static Living& get() {
+  static ExitFlush& get() {
     // Never destroyed: a Statistics in a static object may end after it.
-    static Living& living = *[] {
-      auto* const made = new Living;
+    static ExitFlush& exit_flush = *[] {
+      auto* const made = new ExitFlush;
       std::atexit([] { get().flush_all(); });
       return made;
     }();
-    return living;
+    return exit_flush;
   }
 
   void insert(Statistics* statistics) { all_.lock()->insert(statistics); }
@@ -143,7 +143,7 @@ std::string_view name_of(Counter counter) {
 
 std::shared_ptr<Statistics> Statistics::make(std::string root, Access access) {
   std::shared_ptr<Statistics> made(new Statistics(std::move(root), access));
-  Living::get().insert(made.get());
+  ExitFlush::get().insert(made.get());
   return made;
 }
 
@@ -151,7 +151,7 @@ Statistics::Statistics(std::string root, Access access)
     : root_(std::move(root)), access_(access), generation_(util::process_generation()) {}
 
 Statistics::~Statistics() {
-  Living::get().erase(this);
+  ExitFlush::get().erase(this);
   flush();
 }
 
@@ -162,7 +162,7 @@ void Statistics::start_over_in_child() noexcept {
   // What the parent counted is the parent's to write.
   for (auto& counter : counters_) counter.store(0, kRelaxed);
   try {
-    Living::get().insert(this);
+    ExitFlush::get().insert(this);
   } catch (const std::exception&) {  // NOLINT(bugprone-empty-catch): it is flushed when it is destroyed, then
   }
 }

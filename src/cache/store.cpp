@@ -77,7 +77,7 @@ class Store::Unmarked {
     if (!*keys) {
       keys->emplace();
       SearchBound bound(*store.access().io);
-      store.visit_while([&](const StoredFile& file, const Place*) {
+      store.visit_while([&](const StoredFile& file, const VisitedFile*) {
         util::Digest key;
         if (file.entry && util::from_hex(file.key, key)) (*keys)->emplace(program_of(file.entry->key_document), key);
         return bound.goes_on();
@@ -108,7 +108,7 @@ std::string Store::path_of(const util::Digest& key) const {
   return fmt::format("{}/{}/{}/{}/{}", root_, kFormatDirectory, kObjectsDirectory, name.shard, name.file);
 }
 
-Found Store::find(const util::Digest& key, std::string_view key_document, const Validate& expected) {
+EntryLookup Store::find(const util::Digest& key, std::string_view key_document, const Validate& expected) {
   try {
     return find_file(key, key_document, expected);
   } catch (const std::exception& error) {
@@ -117,8 +117,8 @@ Found Store::find(const util::Digest& key, std::string_view key_document, const 
   }
 }
 
-Found Store::find_program(std::string_view program_document, const Validate& expected,
-                          const std::vector<util::Digest>& except) {
+EntryLookup Store::find_program(std::string_view program_document, const Validate& expected,
+                                const std::vector<util::Digest>& except) {
   try {
     return find_newest(program_document, expected, except);
   } catch (const std::exception& error) {
@@ -127,18 +127,18 @@ Found Store::find_program(std::string_view program_document, const Validate& exp
   }
 }
 
-Found Store::find_newest(std::string_view program_document, const Validate& expected,
-                         const std::vector<util::Digest>& except) {
+EntryLookup Store::find_newest(std::string_view program_document, const Validate& expected,
+                               const std::vector<util::Digest>& except) {
   const util::Digest program = program_of(program_document);
   const DirectoryResult format = open_format(root_, IfAbsent::report, access());
   if (const auto* problem = std::get_if<Problem>(&format)) return not_found(*problem);
   std::vector<util::Digest> keys = marked_keys(std::get<Directory>(format), program);
   if (keys.empty()) keys = unmarked_->keys_of(*this, program);
-  Found newest;
+  EntryLookup newest;
   std::pair<int, int> newest_version;
   for (const util::Digest& key : keys) {
     if (std::find(except.begin(), except.end(), key) != except.end()) continue;
-    Found found = find_file(key, std::nullopt, {});
+    EntryLookup found = find_file(key, std::nullopt, {});
     if (found.entry) {
       const std::string document = found.entry->key_document;
       // A mark says where to look, not what is there.
@@ -157,15 +157,15 @@ Found Store::find_newest(std::string_view program_document, const Validate& expe
   return newest;
 }
 
-Found Store::not_found(const Problem& problem) {
+EntryLookup Store::not_found(const Problem& problem) {
   if (problem.kind == Trouble::absent) return {};
   warn_once(problem.reason, fmt::format("kernel cache: {}; it is not used", problem.reason));
   if (problem.kind == Trouble::untrusted) return {.untrusted = problem.reason};
   return {};
 }
 
-Found Store::find_file(const util::Digest& key, std::optional<std::string_view> key_document,
-                       const Validate& expected) {
+EntryLookup Store::find_file(const util::Digest& key, std::optional<std::string_view> key_document,
+                             const Validate& expected) {
   const EntryName name = entry_name(key);
   const DirectoryResult format = open_format(root_, IfAbsent::report, access());
   const DirectoryResult shard =

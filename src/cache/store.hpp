@@ -27,7 +27,7 @@ namespace librt::cache {
 using Validate = std::function<std::optional<std::string>(const Entry&)>;
 
 /// At most one of the first three is set; none is a plain miss.
-struct Found {
+struct EntryLookup {
   std::optional<Entry> entry{};
   std::optional<std::string> corrupt{};    // the entry was damaged or not what was asked for, and was removed: why
   std::optional<std::string> untrusted{};  // a file was there that may not be used, and was left alone: why
@@ -95,13 +95,13 @@ class Store {
   /// Reads, verifies, compares the whole key document. An unusable entry is removed (unless another process replaced it
   /// meanwhile), logged and reported. On success the file's mtime becomes now if it is older than an hour.
   /// What `expected` says of an entry counts as what the store's own validation says.
-  Found find(const util::Digest& key, std::string_view key_document, const Validate& expected = {});
+  EntryLookup find(const util::Digest& key, std::string_view key_document, const Validate& expected = {});
 
   /// As find(), for an entry that any compiler made of the program: `program_document` is its key document without the
   /// compiler. Of several the one of the newest compiler, none of `except`. Where the directory's index of programs
   /// knows none, a bounded number of its entries is looked at, once for all programs.
-  Found find_program(std::string_view program_document, const Validate& expected = {},
-                     const std::vector<util::Digest>& except = {});
+  EntryLookup find_program(std::string_view program_document, const Validate& expected = {},
+                           const std::vector<util::Digest>& except = {});
 
   /// Temporary file, fsync, rename; then collect() if the bound is exceeded. Where the disk is full, collect() comes
   /// first, and writing is tried once more. Why an entry could not be written is logged, once per reason.
@@ -115,18 +115,18 @@ class Store {
   std::vector<StoredFile> scan() const;
 
   /// Where a visited file lies and what it was when it was read.
-  struct Place {
+  struct VisitedFile {
     const Directory& shard;
     const std::string& name;
     const struct stat& seen;
   };
   /// As scan(), one file at a time. No place: it is a directory that may not be used, or not one of the store's.
-  using Visitor = std::function<void(StoredFile, const Place*)>;
+  using Visitor = std::function<void(StoredFile, const VisitedFile*)>;
   void visit(const Visitor& visitor) const;
   /// As visit(), of the entries whose key begins with these hex digits: at least 2, and all 64 open one file.
   void visit(const Visitor& visitor, std::string_view key_prefix) const;
   /// As visit(), until the visitor returns false.
-  using WhileVisitor = std::function<bool(StoredFile, const Place*)>;
+  using WhileVisitor = std::function<bool(StoredFile, const VisitedFile*)>;
   void visit_while(const WhileVisitor& visitor) const;
 
   /// Removes the least recently used entries, stale temporary files and unheld old locks, see src/cache/README.md.
@@ -147,11 +147,12 @@ class Store {
   class Warnings;
   class Unmarked;
 
-  Found find_file(const util::Digest& key, std::optional<std::string_view> key_document, const Validate& expected);
+  EntryLookup find_file(const util::Digest& key, std::optional<std::string_view> key_document,
+                        const Validate& expected);
   /// What finding comes to where something is in the way.
-  Found not_found(const Problem& problem);
-  Found find_newest(std::string_view program_document, const Validate& expected,
-                    const std::vector<util::Digest>& except);
+  EntryLookup not_found(const Problem& problem);
+  EntryLookup find_newest(std::string_view program_document, const Validate& expected,
+                          const std::vector<util::Digest>& except);
   bool visit_shard(const Directory& shard, const std::string& shard_name, const std::vector<std::string>& names,
                    const WhileVisitor& visitor) const;
   std::optional<Problem> publish_file(const util::Digest& key, const util::Digest& program,

@@ -29,20 +29,21 @@ Tiers::Tiers(TiersOptions options, util::Log log, Validate validate) : options_(
   statistics_ = Statistics::make(writes ? options_.root : std::string(), {options_.store.io, options_.store.trust});
 }
 
-Found Tiers::look_in(Store& store, const Request& request, const std::vector<util::Digest>& except) {
+EntryLookup Tiers::look_in(Store& store, const EntryRequest& request, const std::vector<util::Digest>& except) {
   return request.any_compiler ? store.find_program(request.key_document, request.expected, except)
                               : store.find(request.key, request.key_document, request.expected);
 }
 
-std::optional<Fetched> Tiers::find_in(Store& store, const Request& request, const std::vector<util::Digest>& except) {
-  Found found = look_in(store, request, except);
+std::optional<TierEntry> Tiers::find_in(Store& store, const EntryRequest& request,
+                                        const std::vector<util::Digest>& except) {
+  EntryLookup found = look_in(store, request, except);
   if (found.corrupt) statistics_->add(Counter::corrupt);
   if (found.untrusted) statistics_->add(Counter::untrusted);
   if (!found.entry) return std::nullopt;
-  return Fetched{found.key, *std::move(found.entry), Origin::disk};
+  return TierEntry{found.key, *std::move(found.entry), Origin::disk};
 }
 
-std::optional<Fetched> Tiers::find(const Request& request, const std::vector<util::Digest>& except) {
+std::optional<TierEntry> Tiers::find(const EntryRequest& request, const std::vector<util::Digest>& except) {
   if (own_) {
     if (auto found = find_in(*own_, request, except)) {
       statistics_->add(Counter::disk_hits);
@@ -59,7 +60,7 @@ std::optional<Fetched> Tiers::find(const Request& request, const std::vector<uti
   return std::nullopt;
 }
 
-Fetched Tiers::fetch(const Request& request, const Make& make) {
+TierEntry Tiers::fetch(const EntryRequest& request, const Make& make) {
   if (!request.missed) {
     if (auto found = find(request)) return *std::move(found);
   }
@@ -83,12 +84,12 @@ Fetched Tiers::fetch(const Request& request, const Make& make) {
   return make_and_publish(request, make);
 }
 
-std::optional<Fetched> Tiers::make_anew(const Request& request, const Make& make,
-                                        const std::function<bool(const Entry&)>& differs) {
+std::optional<TierEntry> Tiers::make_anew(const EntryRequest& request, const Make& make,
+                                          const std::function<bool(const Entry&)>& differs) {
   Entry made = make_counted(make);
   if (!differs(made)) return std::nullopt;
   publish(request, made);
-  return Fetched{request.key, std::move(made), Origin::compiled};
+  return TierEntry{request.key, std::move(made), Origin::compiled};
 }
 
 Entry Tiers::make_counted(const Make& make) {
@@ -106,7 +107,7 @@ Entry Tiers::make_counted(const Make& make) {
   return *std::move(made);
 }
 
-void Tiers::publish(const Request& request, const Entry& entry) {
+void Tiers::publish(const EntryRequest& request, const Entry& entry) {
   if (!own_ || options_.mode != CacheMode::rw) return;
   const util::HeldMessages messages;  // until the collector's lock is gone
   const PublishResult published = own_->publish(request.key, entry);
@@ -116,7 +117,7 @@ void Tiers::publish(const Request& request, const Entry& entry) {
   statistics_->flush();
 }
 
-Fetched Tiers::make_and_publish(const Request& request, const Make& make) {
+TierEntry Tiers::make_and_publish(const EntryRequest& request, const Make& make) {
   Entry made = make_counted(make);
   publish(request, made);
   if (own_ && options_.mode == CacheMode::rw && !options_.own_bytes) {
@@ -125,12 +126,12 @@ Fetched Tiers::make_and_publish(const Request& request, const Make& make) {
   return {request.key, std::move(made), Origin::compiled};
 }
 
-std::optional<util::Digest> Tiers::locate(const Request& request) {
+std::optional<util::Digest> Tiers::locate(const EntryRequest& request) {
   if (own_) {
-    if (const Found found = look_in(*own_, request, {}); found.entry) return found.key;
+    if (const EntryLookup found = look_in(*own_, request, {}); found.entry) return found.key;
   }
   for (Store& store : read_only_) {
-    if (const Found found = look_in(store, request, {}); found.entry) return found.key;
+    if (const EntryLookup found = look_in(store, request, {}); found.entry) return found.key;
   }
   return std::nullopt;
 }
@@ -152,7 +153,7 @@ std::optional<Nearest> Tiers::nearest(std::string_view key_document) const {
 }
 
 /// A process that serves may ask again and again for what is not there: it searches once.
-std::string Tiers::nearest_in_words(const Request& request) {
+std::string Tiers::nearest_in_words(const EntryRequest& request) {
   constexpr std::size_t kRemembered = 256;
   if (const auto known = nearest_.lock(); known->contains(request.key)) return known->at(request.key);
   std::string words = in_words(nearest_entry(stores(), request.key_document, Search::bounded));
@@ -161,7 +162,7 @@ std::string Tiers::nearest_in_words(const Request& request) {
   return known->insert_or_assign(request.key, std::move(words)).first->second;
 }
 
-void Tiers::refuse(const Request& request) {
+void Tiers::refuse(const EntryRequest& request) {
   statistics_->add(Counter::refused);
   std::string places;
   for (const Store* store : stores()) places += "\n  " + store->root();

@@ -29,7 +29,7 @@ struct TiersOptions {
   bool own_bytes = true;  // false in the test alone that shows what it is good for: reads back what was published
 };
 
-struct Request {
+struct EntryRequest {
   util::Digest key{};  // of the document
   std::string_view key_document{};
   Validate expected{};  // what an entry from disk must agree with beside its key document
@@ -40,7 +40,7 @@ struct Request {
   bool hopeless = false;  // it cannot be made: fetch() makes no directory for its lock
 };
 
-struct Fetched {
+struct TierEntry {
   util::Digest key{};  // of the entry
   Entry entry;
   Origin origin = Origin::compiled;  // disk or compiled
@@ -55,17 +55,17 @@ class Tiers {
 
   /// From the first directory that has it; else made, under the key's lock where there is one, and published. What
   /// `make` throws is passed on. Throws Error(not_cached) in mode only.
-  Fetched fetch(const Request& request, const Make& make);
+  TierEntry fetch(const EntryRequest& request, const Make& make);
 
   /// From the first directory that has it; none of the keys in `except`.
-  std::optional<Fetched> find(const Request& request, const std::vector<util::Digest>& except = {});
+  std::optional<TierEntry> find(const EntryRequest& request, const std::vector<util::Digest>& except = {});
   /// For bytes that were sound on disk and proved useless: made again, and published if `differs` says that they are
   /// others than those. Nothing if they are not.
-  std::optional<Fetched> make_anew(const Request& request, const Make& make,
-                                   const std::function<bool(const Entry&)>& differs);
+  std::optional<TierEntry> make_anew(const EntryRequest& request, const Make& make,
+                                     const std::function<bool(const Entry&)>& differs);
 
   /// The key of the entry that find() would come to; counts nothing.
-  std::optional<util::Digest> locate(const Request& request);
+  std::optional<util::Digest> locate(const EntryRequest& request);
   /// The nearest of all entries: takes as long as it takes.
   std::optional<Nearest> nearest(std::string_view key_document) const;
 
@@ -75,14 +75,14 @@ class Tiers {
   Statistics& statistics() noexcept { return *statistics_; }
 
  private:
-  static Found look_in(Store& store, const Request& request, const std::vector<util::Digest>& except);
-  std::optional<Fetched> find_in(Store& store, const Request& request, const std::vector<util::Digest>& except);
+  static EntryLookup look_in(Store& store, const EntryRequest& request, const std::vector<util::Digest>& except);
+  std::optional<TierEntry> find_in(Store& store, const EntryRequest& request, const std::vector<util::Digest>& except);
   std::vector<const Store*> stores() const;
   Entry make_counted(const Make& make);
-  void publish(const Request& request, const Entry& entry);
-  Fetched make_and_publish(const Request& request, const Make& make);
-  [[noreturn]] void refuse(const Request& request);
-  std::string nearest_in_words(const Request& request);
+  void publish(const EntryRequest& request, const Entry& entry);
+  TierEntry make_and_publish(const EntryRequest& request, const Make& make);
+  [[noreturn]] void refuse(const EntryRequest& request);
+  std::string nearest_in_words(const EntryRequest& request);
 
   TiersOptions options_;
   std::optional<Store> own_;

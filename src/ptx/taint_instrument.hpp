@@ -98,17 +98,17 @@ class TaintInstrument final : public CopyObserver {
   void store_matrices(Warp& warp, const Instruction& in, const InstructionInfo& info);
 
   // taint_memory.cpp
-  struct Place {
+  struct LabelRange {
     Labels* labels = nullptr;  ///< null: memory that cannot have labels
     TaintMap::Impl::Slot* slot = nullptr;
   };
-  Place place(Warp& warp, const Instruction& in, unsigned lane, Space space, std::uint64_t address, std::uint32_t bytes,
-              AccessMode mode);
+  LabelRange place(Warp& warp, const Instruction& in, unsigned lane, Space space, std::uint64_t address,
+                   std::uint32_t bytes, AccessMode mode);
   /// What is about to be stored at `place` must not have labels that are forbidden there.
-  void check_output(const Warp& warp, const Instruction& in, unsigned lane, const Place& place, const Labels* labels,
-                    std::uint32_t bytes);
-  static void write(const Place& place, const Labels* labels, std::uint32_t bytes);
-  static bool readable(const Place& place) {
+  void check_output(const Warp& warp, const Instruction& in, unsigned lane, const LabelRange& place,
+                    const Labels* labels, std::uint32_t bytes);
+  static void write(const LabelRange& place, const Labels* labels, std::uint32_t bytes);
+  static bool readable(const LabelRange& place) {
     return place.labels != nullptr && (place.slot == nullptr || place.slot->labelled.load(std::memory_order_relaxed));
   }
   /// The labels of the address of `lane`; a watched one is a finding.

@@ -11,8 +11,8 @@ constexpr unsigned kMostBytes = 16;  // of one lane's access
 
 }  // namespace
 
-TaintInstrument::Place TaintInstrument::place(Warp& warp, const Instruction& in, unsigned lane, Space space,
-                                              std::uint64_t address, std::uint32_t bytes, AccessMode mode) {
+TaintInstrument::LabelRange TaintInstrument::place(Warp& warp, const Instruction& in, unsigned lane, Space space,
+                                                   std::uint64_t address, std::uint32_t bytes, AccessMode mode) {
   // Complains where the access itself would.
   const std::byte* host = translate(warp, in, lane, space, address, bytes, mode);
   switch (target_of(space, address)) {
@@ -29,7 +29,7 @@ TaintInstrument::Place TaintInstrument::place(Warp& warp, const Instruction& in,
   }
 }
 
-void TaintInstrument::check_output(const Warp& warp, const Instruction& in, unsigned lane, const Place& place,
+void TaintInstrument::check_output(const Warp& warp, const Instruction& in, unsigned lane, const LabelRange& place,
                                    const Labels* labels, std::uint32_t bytes) {
   if (place.slot == nullptr || place.slot->forbidden.empty()) return;
   const Labels* forbidden = place.slot->forbidden.data() + (place.labels - place.slot->labels.data());
@@ -39,7 +39,7 @@ void TaintInstrument::check_output(const Warp& warp, const Instruction& in, unsi
   }
 }
 
-void TaintInstrument::write(const Place& place, const Labels* labels, std::uint32_t bytes) {
+void TaintInstrument::write(const LabelRange& place, const Labels* labels, std::uint32_t bytes) {
   if (place.labels == nullptr) return;
   if (place.slot != nullptr && !place.slot->labelled.load(std::memory_order_relaxed)) {
     if (std::all_of(labels, labels + bytes, [](Labels l) { return l == 0; })) return;
@@ -64,7 +64,7 @@ void TaintInstrument::load(Warp& warp, const Instruction& in, const InstructionI
   for (unsigned lane = 0; lane < kLanes; ++lane) {
     if (!in_mask(mask, lane)) continue;
     const Labels of_address = address_labels(warp, in, lane);
-    const Place from =
+    const LabelRange from =
         place(warp, in, lane, in.space, access_address(warp, in, lane), info.access_bytes, AccessMode::read);
     Labels loaded[kMostBytes] = {};
     if (readable(from)) std::memcpy(loaded, from.labels, info.access_bytes);
@@ -88,7 +88,7 @@ void TaintInstrument::store(Warp& warp, const Instruction& in, const Instruction
     if (!in_mask(mask, lane)) continue;
     Labels extra = address_labels(warp, in, lane);
     if (guarded_ == &in) extra |= guard_labels_[lane];
-    const Place to =
+    const LabelRange to =
         place(warp, in, lane, in.space, access_address(warp, in, lane), info.access_bytes, AccessMode::write);
     Labels stored[kMostBytes];
     for (unsigned n = 0; n < form.count; ++n) {
@@ -110,7 +110,7 @@ void TaintInstrument::atomic(Warp& warp, const Instruction& in, const Instructio
     WarpShadow& registers = shadow(warp);
     Labels extra = address_labels(warp, in, lane);
     if (guarded_ == &in) extra |= guard_labels_[lane];
-    const Place at = place(warp, in, lane, in.space, access_address(warp, in, lane), bytes, AccessMode::write);
+    const LabelRange at = place(warp, in, lane, in.space, access_address(warp, in, lane), bytes, AccessMode::write);
     Word old = 0;
     if (readable(at)) std::memcpy(&old, at.labels, bytes);
     const Word b = registers.get({in.b, bytes}, lane);

@@ -95,7 +95,7 @@ void TaintInstrument::load_matrices(Warp& warp, const Instruction& in, const Ins
       continue;
     }
     const Labels of_address = address_labels(warp, in, row);
-    const Place from = place(warp, in, row, Space::shared, address, 16, AccessMode::read);
+    const LabelRange from = place(warp, in, row, Space::shared, address, 16, AccessMode::read);
     std::memcpy(to, from.labels, 16);
     for (unsigned i = 0; i < 16; ++i) to[i] |= of_address;
   }

@@ -18,7 +18,7 @@ std::string outside(std::string_view object, std::uint64_t offset, std::uint64_t
   return fmt::format("{} bytes past the end of the {} bytes of {}", offset - size, size, object);
 }
 
-struct Place {
+struct Target {
   std::byte* data;
   std::uint64_t size;
   std::uint64_t offset;
@@ -73,7 +73,7 @@ std::byte* translate(Warp& warp, const Instruction& instruction, unsigned lane, 
     window = 0;
   }
   Cta& cta = *warp.cta;
-  Place place{};
+  Target place{};
   switch (target) {
     case Space::shared:
       place = {cta.shared.data(), cta.shared.size(), address - window - kSharedBase, "shared memory"};

@@ -26,7 +26,7 @@ class MadeOnce {
   const T& get(Make&& make) {
     for (;;) {
       if (const T* const made = value_.load(std::memory_order_acquire)) return *made;
-      const Turn turn(making_);
+      const Attempt turn(making_);
       if (turn.is_mine()) return make_now(std::forward<Make>(make));
       turn.wait();
     }
@@ -36,21 +36,21 @@ class MadeOnce {
   using Slot = PerProcess<std::shared_ptr<Making>>;
 
   /// The making that is under way: this thread's own, if there was none.
-  class Turn {
+  class Attempt {
    public:
-    explicit Turn(Slot& slot) : slot_(slot) {
+    explicit Attempt(Slot& slot) : slot_(slot) {
       const auto current = slot_.lock();
       is_mine_ = *current == nullptr;
       if (is_mine_) *current = std::make_shared<Making>();
       making_ = *current;
     }
-    ~Turn() {
+    ~Attempt() {
       if (!is_mine_) return;
       slot_.lock()->reset();
       making_->finish();
     }
-    Turn(const Turn&) = delete;
-    Turn& operator=(const Turn&) = delete;
+    Attempt(const Attempt&) = delete;
+    Attempt& operator=(const Attempt&) = delete;
 
     bool is_mine() const noexcept { return is_mine_; }
     void wait() const {

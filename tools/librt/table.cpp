@@ -15,28 +15,28 @@ constexpr std::size_t kUsefulWidth = 24;  // a cell that is cut below this tells
 constexpr std::size_t kLeastWidth = 12;   // below this nothing can be read: one cell a line instead
 constexpr std::size_t kNarrow = 16;       // a line of this is not indented
 
-struct Place {
+struct ColumnSlot {
   std::size_t index;  // among the columns
   std::size_t width;
 };
 
-std::size_t total(const std::vector<Place>& places) {
+std::size_t total(const std::vector<ColumnSlot>& places) {
   const std::size_t gaps = places.empty() ? 0 : (places.size() - 1) * kGap;
   return std::accumulate(places.begin(), places.end(), gaps,
-                         [](std::size_t sum, const Place& place) { return sum + place.width; });
+                         [](std::size_t sum, const ColumnSlot& place) { return sum + place.width; });
 }
 
 struct Layout {
-  std::vector<Place> places;
+  std::vector<ColumnSlot> places;
   bool stacked = false;  // the cells of a row are below each other
 };
 
 /// The widest of those that `may` give a column each until all fit, or none is wider than `least`.
 template <class May>
-void shrink(std::vector<Place>& places, std::size_t width, std::size_t least, const May& may) {
+void shrink(std::vector<ColumnSlot>& places, std::size_t width, std::size_t least, const May& may) {
   while (total(places) > width) {
-    Place* widest = nullptr;
-    for (Place& place : places) {
+    ColumnSlot* widest = nullptr;
+    for (ColumnSlot& place : places) {
       if (may(place) && place.width > least && (widest == nullptr || place.width > widest->width)) widest = &place;
     }
     if (widest == nullptr) return;
@@ -45,7 +45,7 @@ void shrink(std::vector<Place>& places, std::size_t width, std::size_t least, co
 }
 
 Layout placed(const std::vector<Column>& columns, const Rows& rows, std::size_t width) {
-  std::vector<Place> places;
+  std::vector<ColumnSlot> places;
   for (std::size_t i = 0; i < columns.size(); ++i) {
     std::size_t widest = width_of(columns[i].heading);
     for (const auto& row : rows) {
@@ -54,12 +54,12 @@ Layout placed(const std::vector<Column>& columns, const Rows& rows, std::size_t 
     places.push_back({i, widest});
   }
   if (width == 0) return {places};
-  const auto gives = [&](const Place& place) { return columns[place.index].fit != Fit::whole; };
+  const auto gives = [&](const ColumnSlot& place) { return columns[place.index].fit != Fit::whole; };
   for (;;) {
-    std::vector<Place> fitting = places;
+    std::vector<ColumnSlot> fitting = places;
     shrink(fitting, width, kUsefulWidth, gives);
     if (total(fitting) <= width) return {fitting};
-    const auto leaves = [&](const Place& place) { return columns[place.index].leaves; };
+    const auto leaves = [&](const ColumnSlot& place) { return columns[place.index].leaves; };
     auto first = places.end();
     for (auto place = places.begin(); place != places.end(); ++place) {
       if (leaves(*place) > 0 && (first == places.end() || leaves(*place) < leaves(*first))) first = place;
@@ -76,10 +76,10 @@ std::vector<std::string> lines_of(const Cell& cell, Fit fit, std::size_t width) 
 }
 
 void append_row(std::string& text, const std::vector<Cell>& row, const std::vector<Column>& columns,
-                const std::vector<Place>& places, bool colour) {
+                const std::vector<ColumnSlot>& places, bool colour) {
   std::vector<std::vector<std::string>> cells;
   std::size_t height = 1;
-  for (const Place& place : places) {
+  for (const ColumnSlot& place : places) {
     cells.push_back(place.index < row.size() ? lines_of(row[place.index], columns[place.index].fit, place.width)
                                              : std::vector<std::string>{});
     height = std::max(height, cells.back().size());
@@ -103,10 +103,10 @@ void append_row(std::string& text, const std::vector<Cell>& row, const std::vect
 
 /// The first cell begins the row; the others stand below it, each with its heading.
 void append_stacked(std::string& text, const std::vector<Cell>& row, const std::vector<Column>& columns,
-                    const std::vector<Place>& places, std::size_t width, bool colour) {
+                    const std::vector<ColumnSlot>& places, std::size_t width, bool colour) {
   const std::size_t first = row.empty() ? 0 : row.front().text.find_first_not_of(' ');
   const std::size_t below = width < kNarrow ? 0 : kGap + (first == std::string::npos ? 0 : first);
-  for (const Place& place : places) {
+  for (const ColumnSlot& place : places) {
     if (place.index >= row.size() || row[place.index].text.empty()) continue;
     const bool begins = place.index == 0;
     const std::string& heading = columns[place.index].heading;

@@ -53,37 +53,37 @@ decltype(auto) translate_faults(const std::string& doing, Work&& work) {
 }
 
 /// One launch or copy at a time.
-class Turns {
+class DeviceMutex {
  public:
-  /// Waits for its turn. Throws Error(device_fault) in a child that was forked in the middle of another thread's turn:
+  /// Waits for the others. Throws Error(device_fault) in a child that was forked in the middle of another thread's use:
   /// that thread is not there to finish it, and what it left is half done.
-  class Turn {
+  class Lock {
    public:
-    explicit Turn(Turns& turns) : lock_(turns.mutex_.lock()), taken_(turns.taken_) {
+    explicit Lock(DeviceMutex& mutex) : lock_(mutex.mutex_.lock()), taken_(mutex.taken_) {
       if (taken_.exchange(true)) {
         throw Error(ErrorCode::device_fault,
                     "another thread was using the virtual device when this process was forked: open a new one");
       }
     }
-    ~Turn() { taken_.store(false); }
-    Turn(const Turn&) = delete;
-    Turn& operator=(const Turn&) = delete;
+    ~Lock() { taken_.store(false); }
+    Lock(const Lock&) = delete;
+    Lock& operator=(const Lock&) = delete;
 
    private:
     struct Nothing {};
-    friend class Turns;
+    friend class DeviceMutex;
 
     util::PerProcess<Nothing>::Locked lock_;
     std::atomic<bool>& taken_;
   };
 
  private:
-  util::PerProcess<Turn::Nothing> mutex_;
+  util::PerProcess<Lock::Nothing> mutex_;
   std::atomic<bool> taken_{false};
 };
 
 struct SharedMachine {
-  Turns turns;
+  DeviceMutex mutex;
   std::shared_ptr<ptx::Memory> memory;
   Launcher launcher;
   unsigned threads = 1;
@@ -112,7 +112,7 @@ class VirtualKernel final : public LoadedKernel {
     check_grid(grid);
     ptx::LaunchOptions options = options_;
     options.grid = {.x = grid.x, .y = grid.y, .z = grid.z};
-    const Turns::Turn turn(shared_->turns);
+    const DeviceMutex::Lock lock(shared_->mutex);
     translate_faults(name_, [&] { return shared_->launcher(module_, *shared_->memory, entry_, params, options); });
   }
 
@@ -174,7 +174,7 @@ class VirtualDevice final : public Device {
   }
 
   Address allocate(std::size_t bytes) override {
-    const Turns::Turn turn(shared_->turns);
+    const DeviceMutex::Lock lock(shared_->mutex);
     return translate_faults("allocate", [&] {
       return shared_->memory->allocate(bytes, fmt::format("buffer {} ({} bytes)", ++num_allocations_, bytes));
     });
@@ -183,7 +183,7 @@ class VirtualDevice final : public Device {
   void release(Address address) noexcept override {
     if (address == 0) return;
     try {
-      const Turns::Turn turn(shared_->turns);
+      const DeviceMutex::Lock lock(shared_->mutex);
       shared_->memory->release(address);
     } catch (const std::exception&) {  // NOLINT(bugprone-empty-catch)
       // Not an allocation of this device, so that there is nothing to release; or a forked child's half of a device
@@ -193,13 +193,13 @@ class VirtualDevice final : public Device {
 
   void upload(Address to, std::span<const std::byte> from) override {
     if (from.empty()) return;
-    const Turns::Turn turn(shared_->turns);
+    const DeviceMutex::Lock lock(shared_->mutex);
     translate_faults("upload", [&] { shared_->memory->write(to, from); });
   }
 
   void download(std::span<std::byte> to, Address from) override {
     if (to.empty()) return;
-    const Turns::Turn turn(shared_->turns);
+    const DeviceMutex::Lock lock(shared_->mutex);
     translate_faults("download", [&] { shared_->memory->read(from, to); });
   }
 
@@ -207,12 +207,12 @@ class VirtualDevice final : public Device {
     return std::make_unique<VirtualPinnedBuffer>(*this, bytes);
   }
 
-  void synchronize() override { const Turns::Turn waits_for_a_launch_of_another_thread(shared_->turns); }
+  void synchronize() override { const DeviceMutex::Lock waits_for_a_launch_of_another_thread(shared_->mutex); }
 
  private:
   std::shared_ptr<SharedMachine> shared_;
   Properties properties_;
-  std::uint64_t num_allocations_ = 0;  // in a turn
+  std::uint64_t num_allocations_ = 0;  // under the mutex
 };
 
 }  // namespace

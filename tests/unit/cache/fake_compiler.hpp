@@ -25,7 +25,7 @@ struct FakeRequest {
   util::Digest key = util::key_digest(fields);
   std::string key_document = util::key_document(fields);
 
-  cache::Request request() const { return {key, key_document}; }
+  cache::EntryRequest request() const { return {key, key_document}; }
 
   /// What the compiler makes of it: every byte follows from the number.
   cache::Entry entry() const {

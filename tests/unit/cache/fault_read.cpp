@@ -30,12 +30,12 @@ struct EntryFixture : FaultFixture {
     compiler.calls = 0;
   }
 
-  cache::Found find(cache::Verify verify = cache::Verify::all) {
+  cache::EntryLookup find(cache::Verify verify = cache::Verify::all) {
     return cache::Store(root, log(), {}, {.fsync = false, .verify = verify}).find(request.key, request.key_document);
   }
   /// True if what is on disk now is handed out though it is not what was published.
   bool hands_out_altered(cache::Verify verify) {
-    const cache::Found found = find(verify);
+    const cache::EntryLookup found = find(verify);
     return found.entry && !request.is(*found.entry);
   }
   /// A fresh process gets the right bytes, by a compile, and the next one from disk.
@@ -57,7 +57,7 @@ struct EntryFixture : FaultFixture {
 TEST_CASE_METHOD(EntryFixture, "F04 truncation", "[cache][fault]") {
   for (std::size_t size = 0; size < good.size(); ++size) {
     put(path, std::span(good).first(size));
-    const cache::Found found = find();
+    const cache::EntryLookup found = find();
     if (found.entry || !found.corrupt || fs::exists(path)) FAIL("cut at " << size << " of " << good.size());
   }
   put(path, std::span(good).first(good.size() / 2));
@@ -78,7 +78,7 @@ TEST_CASE_METHOD(EntryFixture, "F05 bit flip", "[cache][fault]") {
     std::vector<std::byte> bad = good;
     bad[bit / 8] ^= static_cast<std::byte>(1U << (bit % 8));
     put(path, bad);
-    if (const cache::Found found = find(); found.entry || !found.corrupt) FAIL("bit " << bit);
+    if (const cache::EntryLookup found = find(); found.entry || !found.corrupt) FAIL("bit " << bit);
   };
   const std::size_t sections = 4;
   for (std::size_t bit = 0; bit < 8 * (64 + 24 * sections); ++bit) flip(bit);
@@ -103,7 +103,7 @@ TEST_CASE_METHOD(EntryFixture, "F06 hostile lengths", "[cache][fault]") {
     for (std::size_t i = 0; i < width; ++i) bad[at + i] = static_cast<std::byte>(value >> (8 * i) & 0xff);
     sign(bad);
     put(path, bad);
-    const cache::Found found = find();
+    const cache::EntryLookup found = find();
     CHECK_FALSE(found.entry);
     CHECK(found.corrupt);
   };

@@ -111,7 +111,8 @@ TEST_CASE("a key opens one file, and a beginning of one those that begin so", "[
   const cache::Store store(fixture.root, fixture.log(), {}, {.io = &fixture.io});
   const auto visited = [&](std::string_view prefix) {
     std::vector<std::string> found;
-    store.visit([&](const cache::StoredFile& file, const cache::Store::Place*) { found.push_back(file.key); }, prefix);
+    store.visit([&](const cache::StoredFile& file, const cache::Store::VisitedFile*) { found.push_back(file.key); },
+                prefix);
     return found;
   };
   CHECK(visited(keys[7]) == std::vector<std::string>{keys[7]});

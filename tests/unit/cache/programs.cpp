@@ -28,7 +28,7 @@ FakeRequest compiled_by(const std::string& version, int number = 1, const std::s
 /// What a machine without a compiler asks for.
 struct ProgramRequest : FakeRequest {
   using FakeRequest::FakeRequest;
-  cache::Request request() const { return {key, key_document, {}, true}; }
+  cache::EntryRequest request() const { return {key, key_document, {}, true}; }
 };
 
 struct ProgramsFixture : FaultFixture {
@@ -36,7 +36,7 @@ struct ProgramsFixture : FaultFixture {
   ProgramRequest program{1};
 
   void fill(const FakeRequest& request) { open()->get(request.request(), compiler.of(request)); }
-  cache::Found found(const std::vector<util::Digest>& except = {}, bool writable = false) {
+  cache::EntryLookup found(const std::vector<util::Digest>& except = {}, bool writable = false) {
     return cache::Store(root, log(), {}, {.writable = writable}).find_program(program.key_document, {}, except);
   }
   std::vector<std::string> marks() const {

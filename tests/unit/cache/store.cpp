@@ -42,7 +42,7 @@ TEST_CASE("what was published is found", "[cache][store]") {
   const test::Sample sample;
   CHECK_FALSE(fixture.store.find(sample.key, sample.key_document).entry);
   REQUIRE(fixture.store.publish(sample.key, sample.entry));
-  const cache::Found found = fixture.store.find(sample.key, sample.key_document);
+  const cache::EntryLookup found = fixture.store.find(sample.key, sample.key_document);
   REQUIRE(found.entry);
   CHECK(test::same(*found.entry, sample.entry));
   CHECK_FALSE(found.corrupt);
@@ -126,7 +126,7 @@ TEST_CASE("a damaged entry is removed, reported and logged, and can be published
   bytes[bytes.size() / 2] ^= std::byte{1};
   test::put(path, bytes);
 
-  const cache::Found found = fixture.store.find(sample.key, sample.key_document);
+  const cache::EntryLookup found = fixture.store.find(sample.key, sample.key_document);
   CHECK_FALSE(found.entry);
   REQUIRE(found.corrupt);
   CHECK_THAT(*found.corrupt, Contains("checksum"));
@@ -146,7 +146,7 @@ TEST_CASE("an entry cut at any byte is a miss that heals", "[cache][store]") {
   const auto good = test::contents_of(path);
   for (std::size_t size = 0; size < good.size(); ++size) {
     test::put(path, std::span(good).first(size));
-    const cache::Found found = fixture.store.find(sample.key, sample.key_document);
+    const cache::EntryLookup found = fixture.store.find(sample.key, sample.key_document);
     if (found.entry || !found.corrupt || fs::exists(path)) FAIL("cut at " << size << " of " << good.size());
   }
   test::put(path, good);
@@ -160,7 +160,7 @@ TEST_CASE("an entry under another's name is not used", "[cache][store]") {
   util::Digest other = sample.key;
   other[31] ^= std::byte{1};
   fs::copy_file(fixture.store.path_of(sample.key), fixture.store.path_of(other));
-  const cache::Found found = fixture.store.find(other, sample.key_document);
+  const cache::EntryLookup found = fixture.store.find(other, sample.key_document);
   CHECK_FALSE(found.entry);
   CHECK_THAT(found.corrupt.value_or(""), Contains("entry of key"));
   CHECK(fs::exists(fixture.store.path_of(sample.key)));
@@ -172,7 +172,7 @@ TEST_CASE("the whole key document is compared, not only its hash", "[cache][stor
   cache::Entry forged = sample.entry;
   forged.key_document.back() = ' ';
   REQUIRE(fixture.store.publish(sample.key, forged));
-  const cache::Found found = fixture.store.find(sample.key, sample.key_document);
+  const cache::EntryLookup found = fixture.store.find(sample.key, sample.key_document);
   CHECK_FALSE(found.entry);
   CHECK_THAT(found.corrupt.value_or(""), Contains("key document"));
 }
@@ -192,7 +192,7 @@ TEST_CASE("the caller's check decides over verified bytes only", "[cache][store]
   CHECK(calls == 1);
 
   verdict = "the cubin is for SM 80";
-  const cache::Found found = store.find(sample.key, sample.key_document);
+  const cache::EntryLookup found = store.find(sample.key, sample.key_document);
   CHECK_FALSE(found.entry);
   CHECK(found.corrupt == "the cubin is for SM 80");
   CHECK_FALSE(fs::exists(store.path_of(sample.key)));

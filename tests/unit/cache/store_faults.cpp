@@ -39,7 +39,7 @@ struct PublishedFixture : test::StoreFixture {
   /// Neither used nor touched, and said once.
   void check_untrusted(const std::string& reason) {
     for (int i = 0; i < 2; ++i) {
-      const cache::Found found = store.find(sample.key, sample.key_document);
+      const cache::EntryLookup found = store.find(sample.key, sample.key_document);
       CHECK_FALSE(found.entry);
       CHECK_FALSE(found.corrupt);
       CHECK_THAT(found.untrusted.value_or(""), Contains(reason));
@@ -158,7 +158,7 @@ TEST_CASE_METHOD(PublishedFixture, "a directory in place of an entry is left alo
 
 TEST_CASE_METHOD(PublishedFixture, "a huge file is refused before memory is taken for it", "[cache][faults]") {
   fs::resize_file(path, std::uintmax_t{2} << 30);  // sparse
-  const cache::Found found = store.find(sample.key, sample.key_document);
+  const cache::EntryLookup found = store.find(sample.key, sample.key_document);
   CHECK_THAT(found.corrupt.value_or(""), Contains("2147483648 bytes; at most 67108864"));
   CHECK_FALSE(fs::exists(path));
 }

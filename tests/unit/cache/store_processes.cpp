@@ -57,7 +57,7 @@ TEST_CASE("four processes publish and find one key", "[cache][processes]") {
       for (int i = 0; i < 25; ++i) {
         if (!store.publish(sample.key, entry_of(sample, writer))) return 1;
         for (int reads = 0; reads < 4; ++reads) {
-          const cache::Found found = store.find(sample.key, sample.key_document);
+          const cache::EntryLookup found = store.find(sample.key, sample.key_document);
           if (!found.entry) return 2;
           if (!is_whole(sample, *found.entry, kWriters)) return 3;
         }
@@ -85,7 +85,7 @@ TEST_CASE("a process killed at any moment leaves a whole entry or none", "[cache
     });
     const auto end = std::chrono::steady_clock::now() + std::chrono::microseconds(3000 + 733 * round);
     while (std::chrono::steady_clock::now() < end) {
-      const cache::Found found = fixture.store.find(sample.key, sample.key_document);
+      const cache::EntryLookup found = fixture.store.find(sample.key, sample.key_document);
       if (found.corrupt || (found.entry && !is_whole(sample, *found.entry, kWriters))) FAIL("half an entry");
     }
     ::kill(child, SIGKILL);
@@ -111,7 +111,7 @@ TEST_CASE("threads share one store", "[cache][processes]") {
       threads.emplace_back([&, writer] {
         for (int i = 0; i < 10; ++i) {
           if (!store.publish(sample.key, entry_of(sample, writer))) ++wrong;
-          const cache::Found found = store.find(sample.key, sample.key_document);
+          const cache::EntryLookup found = store.find(sample.key, sample.key_document);
           if (!found.entry || !is_whole(sample, *found.entry, kWriters)) ++wrong;
         }
       });
