@@ -71,7 +71,7 @@ Finished run_process(const std::string& program, const std::vector<std::string>&
 }
 
 const Tool& shared_tool() {
-  static const Tool tool;
+  static const Tool tool(LIBRT_CLI_CACHE_DIR);
   return tool;
 }
 

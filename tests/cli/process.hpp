@@ -31,18 +31,22 @@ Finished run_process(const std::string& program, const std::vector<std::string>&
 /// A cache directory and the tool on it.
 class Tool {
  public:
+  /// @param cache empty: one of its own, that is gone with it
+  explicit Tool(std::string cache = {}) : cache_(cache.empty() ? directory_ / "cache" : std::move(cache)) {}
+
   Finished operator()(const std::vector<std::string>& arguments, Variables variables = {}) const {
     variables.emplace("LIBRT_CACHE_DIR", cache());
     return run_process(LIBRT_TOOL, arguments, variables);
   }
-  std::string cache() const { return directory_ / "cache"; }
+  const std::string& cache() const { return cache_; }
   std::string file(const std::string& name) const { return directory_ / name; }
 
  private:
   TempDir directory_;
+  std::string cache_;
 };
 
-/// One for all tests that only need compiled kernels, so that each is compiled once.
+/// Of all tests that only need compiled kernels: the cache is the build folder's, so that each is compiled once.
 const Tool& shared_tool();
 
 std::string read_text(const std::string& path);
