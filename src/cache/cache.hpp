@@ -33,10 +33,8 @@ class Cache {
     Origin origin = Origin::memory;  // how this request was served
   };
 
-  Cache(TiersOptions options, util::Log log, Validate validate, Convert convert, bool forget_failures = true)
-      : tiers_(std::move(options), std::move(log), std::move(validate)),
-        convert_(std::move(convert)),
-        values_(forget_failures) {}
+  Cache(TiersOptions options, util::Log log, Validate validate, Convert convert)
+      : tiers_(std::move(options), std::move(log), std::move(validate)), convert_(std::move(convert)) {}
 
   Lookup get(const EntryRequest& request, const Make& make) {
     return get_by(request, [&] { return tiers_.fetch(request, make); });

@@ -72,7 +72,7 @@ bool all_zero(Bytes bytes) {
 }
 
 /// The header, but for the checksum. Empty when nothing is wrong.
-std::string header_problem(Bytes file, const util::Digest& key, Verify verify) {
+std::string header_problem(Bytes file, const util::Digest& key) {
   if (file.size() < kHeaderBytes + kTrailerBytes) {
     return fmt::format("{} bytes, fewer than a header and a checksum", file.size());
   }
@@ -81,13 +81,11 @@ std::string header_problem(Bytes file, const util::Digest& key, Verify verify) {
   if (const auto format = load<std::uint16_t>(file, kFormatAt); format != kFormat) {
     return fmt::format("format {}; this librt reads {}", format, kFormat);
   }
-  if (verify == Verify::all) {
-    if (const auto total = load<std::uint64_t>(file, kTotalAt); total != file.size()) {
-      return fmt::format("{} bytes, while its header says {}", file.size(), total);
-    }
-    const util::Digest checksum = util::hash(file.first(file.size() - kTrailerBytes));
-    if (!std::equal(checksum.begin(), checksum.end(), file.end() - kTrailerBytes)) return "the checksum does not match";
+  if (const auto total = load<std::uint64_t>(file, kTotalAt); total != file.size()) {
+    return fmt::format("{} bytes, while its header says {}", file.size(), total);
   }
+  const util::Digest checksum = util::hash(file.first(file.size() - kTrailerBytes));
+  if (!std::equal(checksum.begin(), checksum.end(), file.end() - kTrailerBytes)) return "the checksum does not match";
   if (const Bytes own = file.subspan(kKeyAt, key.size()); !std::equal(key.begin(), key.end(), own.begin())) {
     return fmt::format("it is the entry of key {}", util::to_hex(own));
   }
@@ -99,7 +97,7 @@ std::string header_problem(Bytes file, const util::Digest& key, Verify verify) {
 }
 
 /// Puts the bytes of each section that this format knows into `sections`. Empty when nothing is wrong.
-std::string read_table(Bytes file, std::array<Bytes, kSectionTypeEnd>& sections, Verify verify) {
+std::string read_table(Bytes file, std::array<Bytes, kSectionTypeEnd>& sections) {
   const auto count = load<std::uint32_t>(file, kSectionCountAt);
   const std::size_t end = file.size() - kTrailerBytes;
   if (count > kMaxSections) return fmt::format("{} sections; at most {} are allowed", count, kMaxSections);
@@ -110,14 +108,13 @@ std::string read_table(Bytes file, std::array<Bytes, kSectionTypeEnd>& sections,
     const std::size_t row = kHeaderBytes + i * kSectionBytes;
     const auto type = load<std::uint32_t>(file, row);
     const auto offset = load<std::uint64_t>(file, row + 8);
-    auto length = load<std::uint64_t>(file, row + 16);
+    const auto length = load<std::uint64_t>(file, row + 16);
     if (load<std::uint32_t>(file, row + 4) != 0) return fmt::format("section {}: a reserved field is not zero", i);
     if (type <= previous_type) return fmt::format("section {}: type {} after type {}", i, type, previous_type);
     if (length == 0) return fmt::format("section {}: it is empty", i);
     const std::size_t begin = align_up(next);
     if (offset != begin) return fmt::format("section {}: at offset {}, expected at {}", i, offset, begin);
     if (begin > end) return fmt::format("section {}: it begins behind the end", i);
-    if (length > end - begin && verify == Verify::structure) length = end - begin;
     if (length > end - begin) return fmt::format("section {}: {} bytes do not fit", i, length);
     if (!all_zero(file.subspan(next, begin - next))) return fmt::format("section {}: not zeros before it", i);
     if (type < kSectionTypeEnd) sections[type] = file.subspan(begin, static_cast<std::size_t>(length));
@@ -179,10 +176,10 @@ std::vector<std::byte> encode_entry(const util::Digest& key, const Entry& entry)
   return file;
 }
 
-std::variant<Entry, Rejected> decode_entry(std::span<const std::byte> bytes, const util::Digest& key, Verify verify) {
-  if (std::string problem = header_problem(bytes, key, verify); !problem.empty()) return Rejected{std::move(problem)};
+std::variant<Entry, Rejected> decode_entry(std::span<const std::byte> bytes, const util::Digest& key) {
+  if (std::string problem = header_problem(bytes, key); !problem.empty()) return Rejected{std::move(problem)};
   std::array<Bytes, kSectionTypeEnd> sections{};
-  if (std::string problem = read_table(bytes, sections, verify); !problem.empty()) return Rejected{std::move(problem)};
+  if (std::string problem = read_table(bytes, sections); !problem.empty()) return Rejected{std::move(problem)};
   const Bytes cubin = sections[kCubin];
   return Entry{.key_document = text_of(sections[kKeyDocument]),
                .meta = text_of(sections[kMeta]),

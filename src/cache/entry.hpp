@@ -30,13 +30,7 @@ inline constexpr std::size_t kMaxEntryBytes = std::size_t{64} << 20;
 /// without a key document or metadata, and where one of these is too large to be read again.
 std::vector<std::byte> encode_entry(const util::Digest& key, const Entry& entry);
 
-enum class Verify {
-  all,
-  structure,  // without sizes and checksum: for the tests alone that show what these are good for
-};
-
 /// Trusts nothing: every offset, length, count, the total size, the checksum and the key are verified.
-std::variant<Entry, Rejected> decode_entry(std::span<const std::byte> bytes, const util::Digest& key,
-                                           Verify verify = Verify::all);
+std::variant<Entry, Rejected> decode_entry(std::span<const std::byte> bytes, const util::Digest& key);
 
 }  // namespace librt::cache

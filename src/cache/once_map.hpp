@@ -32,9 +32,7 @@ class OnceMap {
     bool made = false;  ///< this call ran `make`
   };
 
-  /// @param forget_failures false in the test alone that shows what it is good for.
-  explicit OnceMap(bool forget_failures = true)
-      : forget_failures_(forget_failures), table_(new Table(kFirstCapacity)) {}
+  OnceMap() : table_(new Table(kFirstCapacity)) {}
   ~OnceMap() {
     Table* const table = table_.load();
     table->delete_nodes();
@@ -198,7 +196,7 @@ class OnceMap {
       return {std::move(value), true};
     } catch (...) {
       // The slot first: whoever sees the exception may ask again at once.
-      if (forget_failures_) state_.lock()->in_flight.erase(key);
+      state_.lock()->in_flight.erase(key);
       in_flight.making->finish();
       promise.set_exception(std::current_exception());
       throw;
@@ -249,7 +247,6 @@ class OnceMap {
     std::swap(collected, garbage);
   }
 
-  const bool forget_failures_;
   std::atomic<Table*> table_;
   mutable std::array<Stripe, kStripes> stripes_;
   util::PerProcess<State> state_;

@@ -181,7 +181,7 @@ EntryLookup Store::find_file(const util::Digest& key, std::optional<std::string_
     damage = problem->reason;
   } else {
     const FileContents& contents = std::get<FileContents>(file);
-    auto decoded = decode_entry(contents.bytes, key, options_.verify);
+    auto decoded = decode_entry(contents.bytes, key);
     damage = unusable(decoded, validate_, key_document, expected);
     if (damage.empty()) {
       Entry& entry = std::get<Entry>(decoded);

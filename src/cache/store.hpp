@@ -52,7 +52,6 @@ struct StoreOptions {
   Trust trust = Trust::own;
   bool fsync = true;            // before an entry gets its name
   std::uint64_t max_bytes = 0;  // of all entries; 0 = no bound
-  Verify verify = Verify::all;
   IoOps* io = &system_io();
 };
 

@@ -120,9 +120,6 @@ void Tiers::publish(const EntryRequest& request, const Entry& entry) {
 TierEntry Tiers::make_and_publish(const EntryRequest& request, const Make& make) {
   Entry made = make_counted(make);
   publish(request, made);
-  if (own_ && options_.mode == CacheMode::rw && !options_.own_bytes) {
-    made = own_->find(request.key, request.key_document).entry.value();
-  }
   return {request.key, std::move(made), Origin::compiled};
 }
 

@@ -26,7 +26,6 @@ struct TiersOptions {
   std::vector<std::string> read_only{};  // asked after it, in this order
   StoreOptions store{};                  // `writable` is of the mode's making
   std::chrono::milliseconds lock_timeout{60000};
-  bool own_bytes = true;  // false in the test alone that shows what it is good for: reads back what was published
 };
 
 struct EntryRequest {

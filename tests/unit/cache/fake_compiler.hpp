@@ -58,11 +58,9 @@ struct FakeCompiler {
   }
 };
 
-inline std::unique_ptr<EntryCache> open_fake(const cache::TiersOptions& options, const util::Log& log,
-                                             bool forget_failures = true) {
-  return std::make_unique<EntryCache>(
-      options, log, cache::Validate{}, [](const util::Digest&, cache::Entry entry, Origin) { return entry; },
-      forget_failures);
+inline std::unique_ptr<EntryCache> open_fake(const cache::TiersOptions& options, const util::Log& log) {
+  return std::make_unique<EntryCache>(options, log, cache::Validate{},
+                                      [](const util::Digest&, cache::Entry entry, Origin) { return entry; });
 }
 
 }  // namespace librt::test

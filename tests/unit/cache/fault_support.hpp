@@ -81,9 +81,7 @@ struct FaultFixture {
   cache::TiersOptions options() {
     return {.root = root, .store = {.fsync = false, .io = &io}, .lock_timeout = std::chrono::seconds(20)};
   }
-  std::unique_ptr<EntryCache> open(const cache::TiersOptions& options, bool forget_failures = true) {
-    return open_fake(options, log(), forget_failures);
-  }
+  std::unique_ptr<EntryCache> open(const cache::TiersOptions& options) { return open_fake(options, log()); }
   std::unique_ptr<EntryCache> open() { return open(options()); }
 
   std::string path_of(const FakeRequest& request) { return cache::Store(root, log(), {}).path_of(request.key); }

@@ -397,13 +397,3 @@ TEST_CASE("F17 a rename that fails for the slower of two", "[cache][fault]") {
   CHECK(fixture.files_in("tmp") == 0);
   CHECK(cache->statistics().counts()[cache::Counter::publish_failed] == 1);
 }
-
-TEST_CASE("F17 shows where a process reads back what it published", "[cache][fault][guard]") {
-  FaultFixture fixture;
-  const FakeRequest request(17);
-  FakeCompiler compiler;
-  fixture.io.on_rename = [](int, const char*, int, const char*) { return fail_with(ESTALE); };
-  cache::TiersOptions options = fixture.options();
-  options.own_bytes = false;
-  CHECK_THROWS(fixture.open(options)->get(request.request(), compiler.of(request)));
-}
