@@ -3,6 +3,8 @@
 
 #include <cstring>
 #include <optional>
+#include <thread>
+#include <vector>
 
 #include "kernels/work.h"
 #include "tests/runtime/fixture.hpp"
@@ -116,6 +118,34 @@ TEST_CASE("pinned memory is used again, and waited for only when all of it is in
   }
   CHECK(fake_cuda::outstanding().pinned == 0);
   CHECK(fake_cuda::outstanding().events == 0);
+}
+
+TEST_CASE("threads stage side by side, each its own plan", "[runtime][stage][threads]") {
+  constexpr int kThreads = 4, kTimes = 50;
+  reset_fake();
+  Runtime runtime(cuda_options());
+  const Kernel kernel = runtime.get(kGqa);
+  std::vector<Plan> plans;
+  std::vector<Buffer> workspaces;
+  for (int thread = 0; thread < kThreads; ++thread) {
+    plans.push_back(plan_of(kernel, std::vector<int>(static_cast<std::size_t>(thread) + 1, 5)));
+    workspaces.push_back(runtime.allocate(plans.back().workspace_bytes()));
+  }
+  {
+    std::vector<std::jthread> threads;
+    for (std::size_t thread = 0; thread < kThreads; ++thread) {
+      threads.emplace_back([&, thread] {
+        for (int i = 0; i < kTimes; ++i) kernel.stage(plans[thread], workspaces[thread]);
+      });
+    }
+  }
+  runtime.synchronize();
+  for (std::size_t thread = 0; thread < kThreads; ++thread) {
+    PlanHeader header{};
+    runtime.download(std::as_writable_bytes(std::span(&header, 1)), workspaces[thread]);
+    CHECK(header.num_items == plans[thread].num_work_items());
+  }
+  CHECK(fake_cuda::async_copies().size() == kThreads * kTimes);
 }
 
 TEST_CASE("a stage refuses a workspace that is too small, misaligned or none", "[runtime][stage]") {
