@@ -30,39 +30,35 @@ MachineKernel compiled(const std::vector<SourceEdit>& edits = {}) {
   return MachineKernel(Runtime(options).compile(parse_spec(kText), parse_arch("compute_80")));
 }
 
-struct Ran {
-  std::string complaint{};  ///< "" if the pages and all their labels are as they should be
+/// The pages of both tensors on the machine.
+struct Placed {
+  Bits *k = nullptr, *v = nullptr;
 };
 
+/// Launches on a machine of labels and sanitizers: each new token has a label of its own, and the pages have kOld.
 /// @param blocks fewer than there are tokens, so that each steps
-Ran run(const MachineKernel& kernel, const AppendCase& the_case, const AppendCase& expected, unsigned blocks = 2) {
-  Machine machine{MachineOptions{}};
-  struct Placed {
-    AppendKvPart part{};
-    Bits* pages = nullptr;
-  };
-  const auto place = [&](const AppendPart& part, const char* rows_name, const char* pages_name) {
-    Placed placed;
-    const Bits* const rows = machine.upload(part.rows, rows_name);
+Placed launch(Machine& machine, const MachineKernel& kernel, const AppendCase& the_case, unsigned blocks) {
+  Placed placed;
+  const auto part_of = [&](const AppendPart& part, Bits*& pages) {
+    const Bits* const rows = machine.upload(part.rows, "new rows");
     for (int token = 0; token < the_case.total_new(); ++token) {
       for (int head = 0; head < the_case.heads; ++head) {
         machine.label(rows + part.row_at(token, head), static_cast<std::size_t>(part.dim), label_of(token));
       }
     }
-    placed.pages = machine.upload(part.pages, pages_name);
-    machine.label(placed.pages, part.pages.size(), kOld);
-    placed.part = {.rows = rows,
-                   .pages = placed.pages,
-                   .row_stride = part.row_stride,
-                   .row_head_stride = part.row_head_stride,
-                   .page_stride = part.page_stride,
-                   .token_stride = part.token_stride,
-                   .head_stride = part.head_stride};
-    return placed;
+    pages = machine.upload(part.pages, "pages");
+    machine.label(pages, part.pages.size(), kOld);
+    return AppendKvPart{.rows = rows,
+                        .pages = pages,
+                        .row_stride = part.row_stride,
+                        .row_head_stride = part.row_head_stride,
+                        .page_stride = part.page_stride,
+                        .token_stride = part.token_stride,
+                        .head_stride = part.head_stride};
   };
-  const Placed k = place(the_case.k, "k_new", "k_pages"), v = place(the_case.v, "v_new", "v_pages");
-  const AppendKvParams params{.k = k.part,
-                              .v = v.part,
+  const AppendKvPart k = part_of(the_case.k, placed.k), v = part_of(the_case.v, placed.v);
+  const AppendKvParams params{.k = k,
+                              .v = v,
                               .append_indptr = machine.upload(the_case.append_indptr, "append_indptr"),
                               .append_positions = machine.upload(the_case.positions, "append_positions"),
                               .kv_indptr = machine.upload(the_case.kv_indptr, "kv_indptr"),
@@ -72,32 +68,47 @@ Ran run(const MachineKernel& kernel, const AppendCase& the_case, const AppendCas
                               .num_pages = AppendCase::kPages,
                               .num_kv_heads = the_case.heads};
   machine.launch(kernel, params, {blocks, 1, 1});
-  if (!machine.defects.empty()) return {to_string(machine.defects.front())};
-  if (!machine.findings.empty()) return {to_string(machine.findings.front())};
-  for (const auto& [part, wanted, placed] :
-       {std::tuple(&the_case.k, &expected.k, &k), std::tuple(&the_case.v, &expected.v, &v)}) {
-    if (machine.download(placed->pages, part->pages.size()) != expected.expected(*wanted)) return {"the pages differ"};
-    // The labels of the pages, as they would be if labels were what is copied.
-    std::vector<int> writer(part->pages.size(), -1);
-    for (int b = 0; b < expected.batch(); ++b) {
-      const auto request = static_cast<std::size_t>(b);
-      for (int token = expected.append_indptr[request]; token < expected.append_indptr[request + 1]; ++token) {
-        const int position = expected.positions[static_cast<std::size_t>(token)];
-        const int page =
-            expected.kv_indices[static_cast<std::size_t>(expected.kv_indptr[request] + position / expected.page_size)];
-        for (int head = 0; head < expected.heads; ++head) {
-          const std::size_t at = part->page_at(page, position % expected.page_size, head);
-          std::fill_n(writer.begin() + static_cast<std::ptrdiff_t>(at), part->dim, token);
-        }
+  return placed;
+}
+
+/// "" if the pages are as `expected` has them, and nobody was found doing what is not allowed.
+std::string page_complaint(const Machine& machine, const Placed& placed, const AppendCase& expected) {
+  if (!machine.defects.empty()) return to_string(machine.defects.front());
+  if (!machine.findings.empty()) return to_string(machine.findings.front());
+  if (machine.download(placed.k, expected.k.pages.size()) != expected.expected(expected.k)) return "K's pages differ";
+  return machine.download(placed.v, expected.v.pages.size()) == expected.expected(expected.v) ? "" : "V's pages differ";
+}
+
+/// "" if every element of the pages has its own token's label, or the one that it had.
+std::string label_complaint(const Machine& machine, const Bits* pages, const AppendCase& the_case,
+                            const AppendPart& part) {
+  std::vector<int> writer(part.pages.size(), -1);
+  for (int b = 0; b < the_case.batch(); ++b) {
+    const auto request = static_cast<std::size_t>(b);
+    for (int token = the_case.append_indptr[request]; token < the_case.append_indptr[request + 1]; ++token) {
+      const int position = the_case.positions[static_cast<std::size_t>(token)];
+      const int page =
+          the_case.kv_indices[static_cast<std::size_t>(the_case.kv_indptr[request] + position / the_case.page_size)];
+      for (int head = 0; head < the_case.heads; ++head) {
+        const std::size_t at = part.page_at(page, position % the_case.page_size, head);
+        std::fill_n(writer.begin() + static_cast<std::ptrdiff_t>(at), part.dim, token);
       }
     }
-    for (std::size_t i = 0; i < writer.size(); ++i) {
-      const ptx::Labels labels = machine.labels_of(placed->pages + i, 1);
-      const ptx::Labels right = writer[i] < 0 ? kOld : label_of(writer[i]);
-      if (labels != right) return {fmt::format("element {} has the labels {:#x}, not {:#x}", i, labels, right)};
-    }
   }
-  return {};
+  for (std::size_t i = 0; i < writer.size(); ++i) {
+    const ptx::Labels labels = machine.labels_of(pages + i, 1);
+    const ptx::Labels right = writer[i] < 0 ? kOld : label_of(writer[i]);
+    if (labels != right) return fmt::format("element {} has the labels {:#x}, not {:#x}", i, labels, right);
+  }
+  return "";
+}
+
+std::string complaint(const MachineKernel& kernel, const AppendCase& the_case) {
+  Machine machine{MachineOptions{}};
+  const Placed placed = launch(machine, kernel, the_case, 2);
+  if (std::string wrong = page_complaint(machine, placed, the_case); !wrong.empty()) return wrong;
+  if (std::string wrong = label_complaint(machine, placed.k, the_case, the_case.k); !wrong.empty()) return wrong;
+  return label_complaint(machine, placed.v, the_case, the_case.v);
 }
 
 /// Tokens that the kernel must leave out: their positions and pages are none. The second case is what may be written.
@@ -129,40 +140,16 @@ std::pair<AppendCase, AppendCase> with_homeless_tokens() {
 }
 
 std::string homeless_complaint(const MachineKernel& kernel) {
-  auto [given, right] = with_homeless_tokens();
+  const auto [given, right] = with_homeless_tokens();
   Machine machine{MachineOptions{}};
-  const auto part_of = [&](const AppendPart& part, Bits*& pages) {
-    pages = machine.upload(part.pages, "pages");
-    return AppendKvPart{.rows = machine.upload(part.rows, "rows"),
-                        .pages = pages,
-                        .row_stride = part.row_stride,
-                        .row_head_stride = part.row_head_stride,
-                        .page_stride = part.page_stride,
-                        .token_stride = part.token_stride,
-                        .head_stride = part.head_stride};
-  };
-  Bits *k_pages = nullptr, *v_pages = nullptr;
-  const AppendKvPart k = part_of(given.k, k_pages), v = part_of(given.v, v_pages);
-  const AppendKvParams params{.k = k,
-                              .v = v,
-                              .append_indptr = machine.upload(given.append_indptr, "append_indptr"),
-                              .append_positions = machine.upload(given.positions, "append_positions"),
-                              .kv_indptr = machine.upload(given.kv_indptr, "kv_indptr"),
-                              .kv_indices = machine.upload(given.kv_indices, "kv_indices"),
-                              .batch = given.batch(),
-                              .total_new = given.total_new(),
-                              .num_pages = AppendCase::kPages,
-                              .num_kv_heads = given.heads};
-  machine.launch(kernel, params, {3, 1, 1});
-  if (!machine.defects.empty()) return to_string(machine.defects.front());
-  if (machine.download(k_pages, given.k.pages.size()) != right.expected(right.k)) return "the pages of K differ";
-  return machine.download(v_pages, given.v.pages.size()) == right.expected(right.v) ? "" : "the pages of V differ";
+  const Placed placed = launch(machine, kernel, given, 3);
+  return page_complaint(machine, placed, right);
 }
 
 std::string complaint_of(const MachineKernel& kernel) {
   for (const Layout layout : {Layout::nhd, Layout::hnd, Layout::padded}) {
     const AppendCase the_case(kText, some_requests(4), layout, 6);
-    if (std::string wrong = run(kernel, the_case, the_case).complaint; !wrong.empty()) return wrong;
+    if (std::string wrong = complaint(kernel, the_case); !wrong.empty()) return wrong;
   }
   return homeless_complaint(kernel);
 }
@@ -182,31 +169,9 @@ TEST_CASE("append_kv: rows that belong to no request are left out", "[append_kv]
   for (AppendPart* const part : {&right.k, &right.v}) {
     part->rows.erase(part->rows.begin(), part->rows.begin() + part->row_stride);
   }
-  const MachineKernel kernel = compiled();
   Machine machine{MachineOptions{}};
-  Bits* const pages = machine.upload(given.k.pages, "pages");
-  const AppendKvPart part{.rows = machine.upload(given.k.rows, "rows"),
-                          .pages = pages,
-                          .row_stride = given.k.row_stride,
-                          .row_head_stride = given.k.row_head_stride,
-                          .page_stride = given.k.page_stride,
-                          .token_stride = given.k.token_stride,
-                          .head_stride = given.k.head_stride};
-  AppendKvPart other = part;
-  other.pages = machine.upload(given.v.pages, "pages of V");
-  const AppendKvParams params{.k = part,
-                              .v = other,
-                              .append_indptr = machine.upload(given.append_indptr, "append_indptr"),
-                              .append_positions = machine.upload(given.positions, "append_positions"),
-                              .kv_indptr = machine.upload(given.kv_indptr, "kv_indptr"),
-                              .kv_indices = machine.upload(given.kv_indices, "kv_indices"),
-                              .batch = 2,
-                              .total_new = 3,
-                              .num_pages = AppendCase::kPages,
-                              .num_kv_heads = given.heads};
-  machine.launch(kernel, params, {1, 1, 1});
-  CHECK(machine.defects.empty());
-  CHECK(machine.download(pages, given.k.pages.size()) == right.expected(right.k));
+  const Placed placed = launch(machine, compiled(), given, 1);
+  CHECK(page_complaint(machine, placed, right) == "");
 }
 
 TEST_CASE("append_kv: every mutant is caught", "[append_kv]") {
