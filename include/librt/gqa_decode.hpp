@@ -35,11 +35,11 @@ struct GqaDecodeArgs {
   PagedTensor k_pages{};
   PagedTensor v_pages{};
   const std::int32_t* kv_indptr = nullptr;         ///< [batch + 1]
-  const std::int32_t* kv_indices = nullptr;        ///< page ids; may be null if no request owns a page
+  const std::int32_t* kv_indices = nullptr;        ///< page ids; may be null if the plan's limits allow no page
   const std::int32_t* kv_last_page_len = nullptr;  ///< [batch]
   void* out = nullptr;                             ///< as q
   float* lse = nullptr;                            ///< [batch, num_qo_heads], natural log; null = not wanted
-  Workspace workspace{};                           ///< of plan.workspace_bytes() or more; a Buffer will do
+  Workspace workspace{};                           ///< in which a plan was staged; a Buffer will do
   float sm_scale = 0;  ///< factor of q.k, usually 1/sqrt(head_dim); must be finite and not 0
 
   std::array<Binding, 10> bindings() const noexcept {

@@ -58,7 +58,7 @@ enum class Form {
 enum class Meaning {
   none,
   kv_indptr,         ///< [batch + 1]: request b owns kv_indices[kv_indptr[b]] .. kv_indices[kv_indptr[b + 1] - 1]
-  kv_indices,        ///< page ids; may be null if no request owns a page
+  kv_indices,        ///< page ids; may be null if the plan's limits allow no page
   kv_last_page_len,  ///< [batch], in 1..page_size for every request that has pages
 };
 

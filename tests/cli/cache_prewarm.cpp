@@ -77,7 +77,7 @@ TEST_CASE("cli prewarm: fills a cache, and a second one finds all there", "[cli]
 
   // A new spec that shares its programs with one that is there compiles nothing.
   write_text(manifest, R"({"specs": [{"kernel": "gqa_decode", "dtype": "f16", "num_qo_heads": 16, "num_kv_heads": 1,
-                           "head_dim": 64, "page_size": "16..32*2"}]})");
+                           "head_dim": 64, "page_size": "16,32"}]})");
   const Finished again = tool({"cache", "prewarm", manifest, "--arch", "compute_80"});
   CHECK(again.exit_code == 0);
   CHECK_THAT(again.out, Contains("already there"));

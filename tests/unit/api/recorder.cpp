@@ -77,7 +77,7 @@ TEST_CASE("What a manifest holds stays, and one that lacks nothing is left as it
   const test::TempDir dir;
   const std::string path = dir / "asked.json";
   const std::string text =
-      R"({"note": "by hand", "archs": ["sm_90a"], "specs": ["mla_decode dtype=bf16 num_heads=16 page_size=1..8"]})";
+      R"({"note": "by hand", "archs": ["sm_90a"], "specs": ["mla_decode dtype=bf16 num_heads=16 page_size=1,2,3,4,5,6,7,8"]})";
   write(path, text);
   Warnings warnings;
   api::Recorder recorder(path, warnings.log());
@@ -217,7 +217,10 @@ TEST_CASE("A request does not wait for a process that keeps the file, and what i
 TEST_CASE("A recording ends where a manifest does", "[record]") {
   const test::TempDir dir;
   const std::string path = dir / "asked.json";
-  write(path, R"({"archs": ["sm_90a"], "specs": ["mla_decode dtype=bf16 num_heads=16 page_size=1..10000"]})");
+  std::string pages = "1";
+  for (int page = 2; page <= 10000; ++page) pages += fmt::format(",{}", page);
+  write(path, fmt::format(R"({{"archs": ["sm_90a"], "specs": ["mla_decode dtype=bf16 num_heads=16 page_size={}"]}})",
+                          pages));
   const std::string before = text_of(path);
   Warnings warnings;
   api::Recorder recorder(path, warnings.log());
