@@ -104,7 +104,7 @@ double prewarm_s(unsigned threads, const Arch& arch) {
   Runtime runtime(options_in(directory));
   // Eight decode kernels that take about the same time and two merges, so that two threads can share them evenly.
   const Manifest manifest = parse_manifest(
-      R"({"specs": ["gqa_decode dtype=bf16,f16 num_qo_heads=8 num_kv_heads=8 head_dim=64 page_size=16..128*2"]})",
+      R"({"specs": ["gqa_decode dtype=bf16,f16 num_qo_heads=8 num_kv_heads=8 head_dim=64 page_size=16,32,64,128"]})",
       "bench");
   const PrewarmReport report = runtime.prewarm(manifest.specs, {&arch, 1}, {.threads = threads});
   if (report.compiled != report.requested) throw Error(ErrorCode::internal, "a prewarm was not complete");
