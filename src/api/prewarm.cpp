@@ -27,7 +27,7 @@ namespace {
 /// One program and what became of it. Written by the thread that took it, read when all threads are done.
 struct Work {
   PrewarmProgram program;
-  std::optional<Specialized> specialized{};  // none: there is no such program, and `failure` says why
+  std::optional<Specialized> specialized{};  // unset where the spec is refused: `failure` says why
   std::optional<PrewarmFailure> failure{};
   bool was_there = false;
   std::uint64_t bytes = 0;

@@ -11,8 +11,8 @@
 
 #include "src/cache/directory.hpp"
 #include "src/cache/programs.hpp"
+#include "src/cache/refusal.hpp"
 #include "src/cache/store.hpp"
-#include "src/cache/unusable.hpp"
 
 namespace librt::cache {
 namespace {
@@ -44,7 +44,7 @@ std::optional<StoredFile> inspect(const Directory& shard, const std::string& sha
     return stored;
   }
   auto decoded = decode_entry(std::get<FileContents>(file).bytes, *key);
-  stored.reason = unusable(decoded, validate, std::nullopt);
+  stored.reason = entry_refusal(decoded, validate, std::nullopt);
   if (stored.reason.empty()) {
     stored.entry = std::get<Entry>(std::move(decoded));
   } else {

@@ -13,8 +13,8 @@
 #include <variant>
 
 #include "src/cache/programs.hpp"
+#include "src/cache/refusal.hpp"
 #include "src/cache/search_bound.hpp"
-#include "src/cache/unusable.hpp"
 #include "src/util/key_document.hpp"
 #include "src/util/per_process.hpp"
 
@@ -182,7 +182,7 @@ EntryLookup Store::find_file(const util::Digest& key, std::optional<std::string_
   } else {
     const FileContents& contents = std::get<FileContents>(file);
     auto decoded = decode_entry(contents.bytes, key);
-    damage = unusable(decoded, validate_, key_document, expected);
+    damage = entry_refusal(decoded, validate_, key_document, expected);
     if (damage.empty()) {
       Entry& entry = std::get<Entry>(decoded);
       if (options_.writable) {

@@ -1,4 +1,4 @@
-#include "src/cache/unusable.hpp"
+#include "src/cache/refusal.hpp"
 
 #include <fmt/format.h>
 
@@ -9,8 +9,8 @@
 
 namespace librt::cache {
 
-std::string unusable(const std::variant<Entry, Rejected>& decoded, const Validate& validate,
-                     std::optional<std::string_view> key_document, const Validate& expected) {
+std::string entry_refusal(const std::variant<Entry, Rejected>& decoded, const Validate& validate,
+                          std::optional<std::string_view> key_document, const Validate& expected) {
   if (const auto* rejected = std::get_if<Rejected>(&decoded)) return rejected->reason;
   const Entry& entry = std::get<Entry>(decoded);
   if (key_document && entry.key_document != *key_document) return "its key document is not the one asked for";

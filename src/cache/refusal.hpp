@@ -13,7 +13,7 @@ namespace librt::cache {
 
 /// Why the entry may not be used; empty if it may. Without `key_document` any will do. Either callback may be empty.
 /// Before they are asked, size and nesting of the key document and of the metadata are within bounds.
-std::string unusable(const std::variant<Entry, Rejected>& decoded, const Validate& validate,
-                     std::optional<std::string_view> key_document, const Validate& expected = {});
+std::string entry_refusal(const std::variant<Entry, Rejected>& decoded, const Validate& validate,
+                          std::optional<std::string_view> key_document, const Validate& expected = {});
 
 }  // namespace librt::cache
